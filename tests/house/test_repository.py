@@ -1,0 +1,67 @@
+"""What is in the repository speaks of the project alone, and everything the package needs is packed with it."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Folders of the machine somebody worked on.
+SOMEBODYS_FOLDER = re.compile(r"(?<![\w.~/$}>-])/(?:work|shared|root|tmp/briefs)/")
+
+
+def files() -> list[Path]:
+    """Every file that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    return [path for name in listed.split(b"\0") if name and (path := ROOT / name.decode()).is_file()]
+
+
+def test_no_file_names_a_folder_of_somebodys_machine() -> None:
+    found = []
+    for path in files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+            for number, line in enumerate(text.splitlines(), start=1)
+            if SOMEBODYS_FOLDER.search(line)
+        ]
+    assert found == []
+
+
+def test_a_named_folder_is_seen_and_a_relative_one_is_not() -> None:
+    folder = "work"  # apart from its slashes, so that this file does not find itself
+    assert SOMEBODYS_FOLDER.search(f"see /{folder}/main")
+    assert not SOMEBODYS_FOLDER.search("docs/work/plan.md, https://example.org/work/plan, $HOME/work/x")
+
+
+def test_everything_the_package_reads_at_run_time_is_tracked() -> None:
+    ignored = subprocess.run(
+        ["git", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", "runner"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    lost = [name for name in ignored.split("\0") if name.endswith((".py", ".toml", ".sql", ".md", ".typed", ".json"))]
+    assert lost == [], "git ignores these, so the wheel leaves them out"
+    assert (ROOT / "runner" / "py.typed").is_file()
+
+
+def test_the_core_installs_without_the_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    core = {re.split(r"[<>=\[;]", requirement)[0] for requirement in project["dependencies"]}
+    assert core == {
+        "anthropic",
+        "openai",
+        "platformdirs",
+        "pydantic",
+        "ruamel.yaml",
+        "structlog",
+        "tenacity",
+        "typer",
+    }
