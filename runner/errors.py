@@ -1,0 +1,107 @@
+"""Errors a caller can act on: what, where, what next.
+
+RunnerError
+├── ConfigError          exit 2   flag, spec, price, key: something the user wrote (path, line, column, hint)
+├── NotFoundError        exit 2   a run, checkpoint or file that is not there
+├── RefusedError         exit 1   asked for something runner must not do now (conflict, held, differs)
+├── BusyError            exit 75  another process holds the run or the workspace
+├── StateError           exit 73  state directory or database cannot be read or written
+├── LeaseLostError       exit 75  another process took this run over
+├── WorkspaceError       exit 1   git or the file system refused; nothing was recorded
+└── ModelError                    a call that did not bring a usable reply
+    ├── NeverSentError            no byte left: the hold is released
+    ├── UnbilledError             the provider refused with proof that nothing was billed: released
+    ├── LostError                 the outcome is unknown: the hold is kept
+    └── NoReplyError              a recording has no reply for this request: the run ends with 1
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RunnerError(Exception):
+    """Base of every error a user sees: one sentence of what happened, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class ConfigError(RunnerError):
+    """Something the user wrote cannot be used. Shown as `path:line:column: message`, then the hint."""
+
+    exit_code = 2
+
+    def __init__(
+        self, message: str, *, path: Path | str | None = None, line: int | None = None, column: int | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path, self.line, self.column = path, line, column
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class NotFoundError(RunnerError):
+    """A run, checkpoint or file that is not there."""
+
+    exit_code = 2
+
+
+class RefusedError(RunnerError):
+    """What was asked would lose something or break a promise; nothing was changed."""
+
+
+class BusyError(RunnerError):
+    """Another process holds the run or the workspace. Try again later."""
+
+    exit_code = 75
+
+
+class LeaseLostError(BusyError):
+    """Another process took this run over; this one must not write another event."""
+
+
+class StateError(RunnerError):
+    """The state directory or its database cannot be read or written. Nothing more was sent; the run stays open."""
+
+    exit_code = 73
+
+
+class WorkspaceError(RunnerError):
+    """git or the file system refused; nothing was recorded as done."""
+
+
+class ModelError(RunnerError):
+    """A call that brought no usable reply. `retryable` says whether another attempt makes sense."""
+
+    def __init__(self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class NeverSentError(ModelError):
+    """No byte of the request left this machine (refused connection, name not found)."""
+
+
+class UnbilledError(ModelError):
+    """The provider refused before it generated, with a status its table says is not billed."""
+
+
+class LostError(ModelError):
+    """The request may have been billed and nobody can say how much: the hold stays."""
+
+
+class NoReplyError(ModelError):
+    """The recording has no reply for this request."""

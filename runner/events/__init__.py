@@ -1,0 +1,1 @@
+"""Facts of a run (`facts`), and how they are written and chained (`codec`)."""

@@ -1,0 +1,419 @@
+"""The facts of a run: what happened, in the past tense. Events only ever gain fields, each with a default.
+
+An event carries no time of its own: the journal stamps `seq` and `at` around it (`Stamped`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from runner.values import (
+    CallId,
+    CheckResult,
+    Effect,
+    Limits,
+    Ms,
+    NanoUsd,
+    Reply,
+    Scope,
+    StopKind,
+    ToolCall,
+    Usage,
+)
+
+# ---- the run ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCreated:
+    """A run began: everything it was told, so that it can go on anywhere with the same words."""
+
+    run: str
+    spec_path: str
+    spec_key: str
+    spec_text: str
+    workspace: str
+    origin: str
+    worktree: bool
+    model: str
+    prices_digest: str
+    scopes: tuple[Scope, ...]
+    limits: Limits
+    limit_sources: dict[str, str] = field(default_factory=dict)
+    prices_as_of: str = ""
+    runner_version: str = ""
+    unattended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """A driver took the run's lease; from here on only this epoch may write."""
+
+    epoch: int
+    pid: int
+    boot_id: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSet:
+    """The run's own limits were replaced (a flag at resume). Counters stay."""
+
+    limits: Limits
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecBodyChanged:
+    """The user edited the spec; its new body counts from the next iteration. Front matter stays as started."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something the user must know was said, once. `topic` is stable (`unsandboxed`, `env_ignored`…)."""
+
+    topic: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupFinished:
+    """The spec's `setup` commands ran in the workspace."""
+
+    ok: bool
+    tail: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked:
+    """Somebody asked for a stop. `now` does not wait for the step; `by` is `operator`, `SIGINT` or `SIGTERM`."""
+
+    by: str
+    now: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStopped:
+    """The run stands still. Open kinds (parked, interrupted, terminated) go on with the next `loop`."""
+
+    kind: StopKind
+    rule: str
+    detail: str = ""
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped:
+    """The wall clock moved by itself; forward jumps do not count as active time."""
+
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRepaired:
+    """A torn or damaged log file was written anew from the journal."""
+
+    reason: str
+    first_bad_line: int
+
+
+# ---- iterations and calls --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterationStarted:
+    """A fresh context began: these are the exact words the model sees first."""
+
+    iteration: int
+    system: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDispatched:
+    """The worst case of a call is held on every scope, on disk; now it may leave."""
+
+    call: CallId
+    model: str
+    input_bound: int
+    granted_output: int
+    hold: NanoUsd
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused:
+    """No money or tokens for a useful call. `others` = only other calls' holds are in the way, so waiting helps."""
+
+    call: CallId
+    scope: str
+    need: int
+    headroom: int
+    unit: str = "usd"
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettled:
+    """A complete reply with its true usage. `cost` replaced the hold."""
+
+    call: CallId
+    usage: Usage
+    cost: NanoUsd
+    reply: Reply
+    request_id: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallUnknown:
+    """Nobody can say what was billed: the full hold stays counted. `retry_after_ms` None means no more attempts."""
+
+    call: CallId
+    reason: str
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallReleased:
+    """Proof that nothing was billed: the hold is gone. `retry_after_ms` None means no more attempts."""
+
+    call: CallId
+    reason: str
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundViolated:
+    """More was billed than held: recorded as it is, and the scopes admit no further call."""
+
+    call: CallId
+    held: NanoUsd
+    billed: NanoUsd
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldsWaited:
+    """The wait for other runs' holds ended. `room` says whether there was room then."""
+
+    room: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IterationFinished:
+    """The agent's part of an iteration is over; checks follow.
+
+    `ending` is `answered`, `steps`, `money` or `workspace_changed`; `note` is the handoff to the next one.
+    """
+
+    iteration: int
+    ending: str
+    claimed: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksFinished:
+    """The iteration's verdict. `score` None = the spec has no checks. `tree` is what was scored.
+
+    `tampered`: protected files that differ from checkpoint 0 by the agent's doing;
+    `foreign`: by somebody else's, not yet accepted.
+    """
+
+    iteration: int
+    results: tuple[CheckResult, ...]
+    score: float | None
+    tree: str
+    unticked: tuple[str, ...] = ()
+    tampered: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    self_tested: bool = False
+
+
+# ---- tools -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted:
+    """A tool was admitted and is about to act. For commands: who it is, so that resume can end what is left.
+
+    `before` and `after` are SHA-256 of the one file a writing tool means to change ("" = absent).
+    """
+
+    call: ToolCall
+    effect: Effect
+    path: str = ""
+    before: str = ""
+    after: str = ""
+    pgid: int = 0
+    started_ticks: int = 0
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRefused:
+    """A tool call that was not run; `reason` is what the model is told."""
+
+    call: ToolCall
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished:
+    """What the model is told. `artefact` names the file with the whole output when it was truncated."""
+
+    call_id: str
+    name: str
+    text: str
+    ok: bool
+    effect: Effect
+    artefact: str = ""
+    seconds: float = 0.0
+    interrupted: bool = False
+    left_behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTicked:
+    """The agent ticked a checklist item of a spec that is no file of the workspace."""
+
+    item: str
+
+
+# ---- workspace -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointMade:
+    """The tree as it is, kept. Number 0 is the tree the run found, uncommitted work included."""
+
+    number: int
+    commit: str
+    tree: str
+    reason: str
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeUnchanged:
+    """A look at the tree found nothing new since the last checkpoint."""
+
+    tree: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceChanged:
+    """Somebody else worked here while the run stood still; kept as a checkpoint, and a fresh iteration follows."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceCompared:
+    """After a resume the tree was what this run left."""
+
+    tree: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """The workspace was set back to a checkpoint; `undo` is the checkpoint that brings it forward again."""
+
+    to: int
+    undo: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectedChanged:
+    """A protected file differs from checkpoint 0. `by` is `agent` or `other`."""
+
+    path: str
+    digest: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectedAccepted:
+    """The user accepted a protected file as it is now (`digest` of its bytes, "" = deleted)."""
+
+    path: str
+    digest: str
+
+
+Event: TypeAlias = (
+    RunCreated
+    | RunResumed
+    | LimitsSet
+    | SpecBodyChanged
+    | Warned
+    | SetupFinished
+    | StopAsked
+    | RunStopped
+    | ClockJumped
+    | LogRepaired
+    | IterationStarted
+    | CallDispatched
+    | CallRefused
+    | CallSettled
+    | CallUnknown
+    | CallReleased
+    | BoundViolated
+    | HoldsWaited
+    | IterationFinished
+    | ChecksFinished
+    | ToolStarted
+    | ToolRefused
+    | ToolFinished
+    | ItemTicked
+    | CheckpointMade
+    | TreeUnchanged
+    | WorkspaceChanged
+    | WorkspaceCompared
+    | RolledBack
+    | ProtectedChanged
+    | ProtectedAccepted
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchCall:
+    """Proposal: let this call leave. Answered by `CallDispatched` or `CallRefused`.
+
+    Prices are pico-USD per token at the dearest class the call may reach; `min_output` is the least output worth buying.
+    """
+
+    call: CallId
+    model: str
+    input_bound: int
+    asked_output: int
+    min_output: int
+    input_price: int
+    output_price: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTool:
+    """Proposal: let this tool act. Answered by `ToolStarted` or `ToolRefused`."""
+
+    started: ToolStarted
+
+
+Proposal: TypeAlias = Event | DispatchCall | StartTool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """An event with its place in the journal. `prev` and `hash` are hex SHA-256."""
+
+    run: str
+    seq: int
+    at: Ms
+    event: Event
+    prev: str
+    hash: str

@@ -1,0 +1,1 @@
+"""Prices and what a call can cost, in exact integers."""

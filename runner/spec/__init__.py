@@ -1,0 +1,1 @@
+"""The spec: a Markdown file with optional YAML front matter."""

@@ -1,0 +1,227 @@
+"""Values every layer speaks of: money, usage, ids, limits and stop reasons.
+
+Money is an integer of nano-USD (`NanoUsd`), never a float. Time is an integer of milliseconds since the
+Unix epoch (`Ms`) and is always passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from enum import StrEnum
+from typing import TypeAlias
+
+NanoUsd: TypeAlias = int
+PicoUsd: TypeAlias = int
+Ms: TypeAlias = int
+
+NANO = 1_000_000_000
+
+
+def parse_usd(text: str) -> NanoUsd:
+    """Read a decimal amount of US dollars (`5`, `0.25`, `$1.50`) exactly; raise ValueError if it is not one."""
+    try:
+        amount = Decimal(text.strip().removeprefix("$")) * NANO
+    except InvalidOperation:
+        msg = f"not an amount of US dollars: {text!r}"
+        raise ValueError(msg) from None
+    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+        msg = f"not an amount of US dollars: {text!r} (non-negative, at most 9 decimals)"
+        raise ValueError(msg)
+    return int(amount)
+
+
+def format_usd(amount: NanoUsd | None) -> str:
+    """Show an amount to people, rounded up to a hundredth of a cent; `None` is unlimited."""
+    if amount is None:
+        return "unlimited"
+    places = Decimal("0.0001") if abs(amount) < 100 * NANO else Decimal("0.01")
+    return f"${(Decimal(amount) / NANO).quantize(places, rounding=ROUND_CEILING)}"
+
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
+
+
+def parse_duration(text: str) -> int:
+    """Read `1h30m`, `45m`, `90s`, `2d` or a bare number of seconds into seconds; raise ValueError otherwise."""
+    text = text.strip()
+    if text.isdecimal():
+        return int(text)
+    found = _DURATION.match(text)
+    if not text or found is None:
+        msg = f"not a duration: {text!r} (write 1h30m, 45m or 90s)"
+        raise ValueError(msg)
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens one call used, as the provider reported them.
+
+    `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes reasoning.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CallId:
+    """One attempt at one model call: its iteration, its step in it, its attempt. Written `2.14.1`."""
+
+    iteration: int
+    step: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.iteration}.{self.step}.{self.attempt}"
+
+
+class ScopeKind(StrEnum):
+    """What a budget may belong to."""
+
+    RUN = "run"
+    SPEC = "spec"
+    PROJECT = "project"
+    USER = "user"
+    TEAM = "team"
+    ORG = "org"
+    MODEL = "model"
+
+
+class Period(StrEnum):
+    """How long a budget lasts. `TOTAL` never starts anew."""
+
+    TOTAL = "total"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Something money is counted for, e.g. the project `9f3c…`."""
+
+    kind: ScopeKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """A run's limits. None is unlimited, 0 allows nothing. `steps` is per iteration and ends only that."""
+
+    usd: NanoUsd | None = None
+    tokens: int | None = None
+    calls: int | None = None
+    iterations: int | None = None
+    steps: int | None = None
+    duration_s: int | None = None
+    deadline: Ms | None = None
+    idle_s: int | None = None
+
+
+class StopKind(StrEnum):
+    """Why a run stands still. The value is what `--json` shows."""
+
+    DONE = "done"
+    FAILED = "failed"
+    BUDGET = "budget"
+    LIMIT = "limit"
+    STALLED = "stalled"
+    FALSE_CLAIM = "false_claim"
+    DENIED = "denied"
+    BOUND_VIOLATED = "bound_violated"
+    OPERATOR = "operator"
+    ABANDONED = "abandoned"
+    PARKED = "parked"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+
+
+EXIT_CODES: dict[StopKind, int] = {
+    StopKind.DONE: 0,
+    StopKind.FAILED: 1,
+    StopKind.BUDGET: 3,
+    StopKind.LIMIT: 4,
+    StopKind.STALLED: 5,
+    StopKind.FALSE_CLAIM: 6,
+    StopKind.DENIED: 7,
+    StopKind.BOUND_VIOLATED: 8,
+    StopKind.OPERATOR: 9,
+    StopKind.ABANDONED: 9,
+    StopKind.PARKED: 75,
+    StopKind.INTERRUPTED: 130,
+    StopKind.TERMINATED: 143,
+}
+
+_OPEN = frozenset({StopKind.PARKED, StopKind.INTERRUPTED, StopKind.TERMINATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopReason:
+    """Why a run stands still: the rule that decided, and the evidence in words."""
+
+    kind: StopKind
+    rule: str
+    detail: str = ""
+    verified: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `runner loop` goes on with this run by itself."""
+        return self.kind in _OPEN
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool the model asked for. `arguments` is the model's own JSON text, not yet believed."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the model answered. `cut` means the output limit ended it: its tool calls never run."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    cut: bool = False
+
+
+class Effect(StrEnum):
+    """What a tool can do to the workspace, which decides what resume does with it."""
+
+    READS = "reads"
+    WRITES = "writes"
+    COMMANDS = "commands"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One check's outcome. `score` is in 0..1; `tail` is the end of what it printed."""
+
+    name: str
+    exit_code: int | None
+    score: float
+    passed: int | None = None
+    total: int | None = None
+    seconds: float = 0.0
+    tail: str = ""
+    failures: tuple[str, ...] = ()
