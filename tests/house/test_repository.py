@@ -1,8 +1,11 @@
 """What is in the repository speaks of the project alone, and everything the package needs is packed with it."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,16 +55,35 @@ def test_everything_the_package_reads_at_run_time_is_tracked() -> None:
     assert (ROOT / "runner" / "py.typed").is_file()
 
 
-def test_the_core_installs_without_the_extras() -> None:
+def imported(source: str) -> set[str]:
+    """The top-level packages that `source` imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=!~\[; ]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_a_fresh_machine_gets_every_package_that_runner_imports() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    core = {re.split(r"[<>=\[;]", requirement)[0] for requirement in project["dependencies"]}
-    assert core == {
-        "anthropic",
-        "openai",
-        "platformdirs",
-        "pydantic",
-        "ruamel.yaml",
-        "structlog",
-        "tenacity",
-        "typer",
+    declared = names(project["dependencies"] + project["optional-dependencies"]["litellm"])
+    distributions = packages_distributions()
+    used = set[str]().union(*(imported(path.read_text("utf-8")) for path in (ROOT / "runner").rglob("*.py")))
+    missing = {
+        package
+        for package in used - sys.stdlib_module_names - {"runner"}
+        if declared.isdisjoint(name.lower() for name in distributions.get(package, [package]))
     }
+    assert missing == set(), "imported, but not in pyproject.toml"
+
+
+def test_the_core_needs_neither_the_extra_nor_the_tools_of_the_tests() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for extra in project["optional-dependencies"].values():
+        assert names(project["dependencies"]).isdisjoint(names(extra))
