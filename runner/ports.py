@@ -6,7 +6,7 @@ Everything here is synchronous. Anything that can take long receives an `Interru
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Interrupt:
         return self._fired.wait(seconds)
 
     @contextmanager
-    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+    def calling(self, callback: Callable[[], None]) -> Generator[None]:
         """Run `callback` if this fires while the block runs (at once if it has fired already)."""
         with self._lock:
             fired = self._fired.is_set()
