@@ -40,7 +40,12 @@ class ConfigError(RunnerError):
     exit_code = 2
 
     def __init__(
-        self, message: str, *, path: Path | str | None = None, line: int | None = None, column: int | None = None,
+        self,
+        message: str,
+        *,
+        path: Path | str | None = None,
+        line: int | None = None,
+        column: int | None = None,
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
@@ -85,7 +90,9 @@ class WorkspaceError(RunnerError):
 class ModelError(RunnerError):
     """A call that brought no usable reply. `retryable` says whether another attempt makes sense."""
 
-    def __init__(self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
         self.retry_after_s = retry_after_s

@@ -89,6 +89,14 @@ class Recorder(Protocol):
         """Leave a fact for the next `record` to append first. Safe in a signal handler and from any thread."""
         ...
 
+    def drain(self) -> None:
+        """Append what others left (`post`, the inbox), and nothing else."""
+        ...
+
+    def has_news(self) -> bool:
+        """Whether `drain` would append anything."""
+        ...
+
     def room(self, need: NanoUsd) -> bool:
         """Whether `need` would fit on every scope now (a look, not a hold)."""
         ...
@@ -99,11 +107,15 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SystemText:
+    """Instructions of runner itself."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class UserText:
+    """What the model is asked."""
+
     text: str
 
 
@@ -168,7 +180,12 @@ class Model(Protocol):
         ...
 
     def complete(
-        self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None],
+        self,
+        call: CallId,
+        body: bytes,
+        *,
+        interrupt: Interrupt,
+        on_text: Callable[[str], None],
     ) -> Completion:
         """Send exactly one request and read the whole reply. `on_text` gets streamed text as it comes.
 
@@ -190,7 +207,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One path that differs between two trees. `kind` is `added`, `changed` or `deleted`; digests are SHA-256 of bytes or ""."""
+    """One path that differs between two trees. `kind` is `added`, `changed` or `deleted`."""
 
     path: str
     kind: str
@@ -297,7 +314,7 @@ class Checks(Protocol):
     """Runs the spec's checks on a scoring view, never on the workspace itself."""
 
     def run(self, spec: Spec, *, tree: str, base: str, accepted: Mapping[str, str], interrupt: Interrupt) -> Verdict:
-        """Score `tree`; protected paths come from tree `base` (checkpoint 0), except those `accepted` (path -> digest)."""
+        """Score `tree`; protected paths come from `base` (checkpoint 0), except those `accepted` (path -> digest)."""
         ...
 
 
@@ -332,5 +349,3 @@ class ToolEnv:
 
     variables: Mapping[str, str]
     listed: tuple[str, ...] = ()
-
-

@@ -150,8 +150,8 @@ def evolve(state: State, event: Event, at: Ms, seq: int) -> State:
 
 
 _RunFact: TypeAlias = (
-    RunCreated | RunResumed | LimitsSet | SpecBodyChanged | Warned | SetupFinished | StopAsked | RunStopped | ClockJumped
-    | LogRepaired
+    RunCreated | RunResumed | LimitsSet | SpecBodyChanged | Warned | SetupFinished | StopAsked | RunStopped
+    | ClockJumped | LogRepaired
 )  # fmt: skip
 _CallFact: TypeAlias = (
     CallDispatched | CallRefused | CallSettled | CallUnknown | CallReleased | BoundViolated | HoldsWaited
@@ -315,9 +315,7 @@ def _call_fact(state: State, event: _CallFact) -> State:
 
 def _settled(state: State, event: CallSettled) -> State:
     state, _ = _closed(state, str(event.call))
-    money = replace(
-        state.money, spent=state.money.spent + event.cost, tokens=state.money.tokens + event.usage.total
-    )
+    money = replace(state.money, spent=state.money.spent + event.cost, tokens=state.money.tokens + event.usage.total)
     calls = () if event.reply.cut else event.reply.tool_calls
     iteration = replace(
         _iteration(state),

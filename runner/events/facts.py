@@ -385,7 +385,7 @@ Event: TypeAlias = (
 class DispatchCall:
     """Proposal: let this call leave. Answered by `CallDispatched` or `CallRefused`.
 
-    Prices are pico-USD per token at the dearest class the call may reach; `min_output` is the least output worth buying.
+    Prices are pico-USD per token at the dearest class the call may reach; below `min_output` a call is not worth it.
     """
 
     call: CallId

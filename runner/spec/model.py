@@ -57,7 +57,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A whole spec. `limits` holds only what the spec states; `stated` names those fields, since None means unlimited."""
+    """A whole spec. `limits` holds only what the spec states; `stated` names those fields, since None means unlimited.
+
+    `places` says where the front matter's values stand: (`budget.usd`, line, column).
+    """
 
     path: str
     text: str
@@ -76,3 +79,8 @@ class Spec:
     workspace: str | None = None
     on_false_claim: str = "continue"
     checklist: tuple[Item, ...] = ()
+    places: tuple[tuple[str, int, int], ...] = ()
+
+    def place(self, key: str) -> tuple[int | None, int | None]:
+        """Line and column of the value of `key` (`model`, `budget.usd`), 1-based; Nones where the spec is silent."""
+        return next(((line, column) for name, line, column in self.places if name == key), (None, None))

@@ -1,0 +1,1 @@
+"""Journal, ledger, leases and inbox in one SQLite database, and the recorder that writes them."""

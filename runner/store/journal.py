@@ -1,0 +1,165 @@
+"""The journal: runs, their events in order, and the inbox other processes write to."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from runner.errors import LeaseLostError, NotFoundError, StateError
+from runner.events.codec import GENESIS, chain, decode, encode
+from runner.events.facts import Event, RunCreated, Stamped
+from runner.state import State, evolve
+from runner.store.database import Database
+from runner.values import Ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One stored event exactly as written; `body` is canonical JSON."""
+
+    seq: int
+    at: Ms
+    kind: str
+    body: str
+    prev: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as listings show it; `summary` is what its driver last wrote about it."""
+
+    id: str
+    spec_key: str
+    workspace: str
+    created_at: Ms
+    epoch: int
+    head_seq: int
+    head_hash: str
+    summary: dict[str, object]
+
+
+_RUN = "SELECT id, spec_key, workspace, created_at, epoch, head_seq, head_hash, summary FROM run"
+
+
+def runs(database: Database) -> list[RunRow]:
+    """Every run, newest first."""
+    return [_run_row(row) for row in database.query(f"{_RUN} ORDER BY created_at DESC, id DESC")]
+
+
+def find_run(database: Database, name: str) -> RunRow:
+    """The run with this id, or the only one whose id starts or ends with `name`; `last` is the newest.
+
+    Raises NotFoundError naming the candidates.
+    """
+    every = runs(database)
+    if name == "last" and every:
+        return every[0]
+    exact = [one for one in every if one.id == name]
+    near = exact or [one for one in every if one.id.startswith(name) or one.id.endswith(name)]
+    if len(near) == 1:
+        return near[0]
+    if near:
+        msg = f"{name!r} means {len(near)} runs: {', '.join(one.id for one in near[:5])}"
+        raise NotFoundError(msg, hint="write more of the id")
+    msg = f"there is no run {name!r}"
+    raise NotFoundError(msg, hint="see `runner runs`; `last` is the newest")
+
+
+def _run_row(row: sqlite3.Row) -> RunRow:
+    summary = msgspec.json.decode(str(row["summary"]), type=dict[str, object])
+    return RunRow(
+        id=row["id"],
+        spec_key=row["spec_key"],
+        workspace=row["workspace"],
+        created_at=row["created_at"],
+        epoch=row["epoch"],
+        head_seq=row["head_seq"],
+        head_hash=row["head_hash"],
+        summary=summary,
+    )
+
+
+def rows(database: Database, run: str, *, after: int = 0) -> Iterator[Row]:
+    """The stored events of a run in order, those above `after`."""
+    sql = "SELECT seq, at, kind, body, prev, hash FROM event WHERE run = ? AND seq > ? ORDER BY seq"
+    for row in database.query(sql, (run, after)):
+        yield Row(**dict(row))
+
+
+def known(run: str, row: Row) -> Stamped | None:
+    """A stored event as a fact; None for a kind this version does not know. Raises StateError if it is damaged."""
+    try:
+        event = decode(row.kind, row.body)
+    except msgspec.ValidationError as error:
+        msg = f"event {row.seq} of run {run} is damaged: {error}"
+        raise StateError(msg, hint=f"runner log verify {run}") from error
+    if event is None:
+        return None
+    return Stamped(run=run, seq=row.seq, at=row.at, event=event, prev=row.prev, hash=row.hash)
+
+
+def fold(run: str, stored: Iterator[Row]) -> State:
+    """The state after these events; unknown kinds move only the head."""
+    state = State()
+    for row in stored:
+        stamped = known(run, row)
+        state = replace(state, seq=row.seq) if stamped is None else evolve(state, stamped.event, row.at, row.seq)
+    return state
+
+
+def insert_run(tx: sqlite3.Connection, created: RunCreated, at: Ms) -> None:
+    """Make the row of a new run, with its scopes, before its first event."""
+    tx.execute(
+        "INSERT INTO run (id, spec_key, workspace, created_at, head_hash) VALUES (?, ?, ?, ?, ?)",
+        (created.run, created.spec_key, created.origin, at, GENESIS),
+    )
+    for scope in created.scopes:
+        tx.execute("INSERT INTO run_scope (run, kind, name) VALUES (?, ?, ?)", (created.run, scope.kind, scope.name))
+
+
+def append(
+    tx: sqlite3.Connection, *, run: str, epoch: int, seq: int, at: Ms, event: Event, prev: str, summary: str
+) -> Stamped:
+    """Append one event as the holder of `epoch`. Raises LeaseLostError when another process took the run over."""
+    kind, body = type(event).__name__, encode(event)
+    digest = chain(run=run, seq=seq, at=at, kind=kind, body=body, prev=prev)
+    moved = tx.execute(
+        "UPDATE run SET head_seq = ?, head_hash = ?, summary = ? WHERE id = ? AND epoch = ? AND head_seq = ?",
+        (seq, digest, summary, run, epoch, seq - 1),
+    ).rowcount
+    if moved != 1:
+        msg = f"another process took over run {run}"
+        raise LeaseLostError(msg, hint="this one has stopped writing; see `runner runs`")
+    tx.execute(
+        "INSERT INTO event (run, seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (run, seq, at, kind, body, prev, digest),
+    )
+    return Stamped(run=run, seq=seq, at=at, event=event, prev=prev, hash=digest)
+
+
+def leave(tx: sqlite3.Connection, run: str, at: Ms, event: Event) -> None:
+    """Leave a fact in a run's inbox, for its writer to append first."""
+    tx.execute(
+        "INSERT INTO inbox (run, at, kind, body) VALUES (?, ?, ?, ?)", (run, at, type(event).__name__, encode(event))
+    )
+
+
+def take(tx: sqlite3.Connection, run: str, seq: int) -> list[Event]:
+    """Take everything out of a run's inbox; `seq` is where it is appended."""
+    waiting = tx.execute(
+        "SELECT id, kind, body FROM inbox WHERE run = ? AND taken IS NULL ORDER BY id", (run,)
+    ).fetchall()
+    if not waiting:
+        return []
+    tx.execute("UPDATE inbox SET taken = ? WHERE run = ? AND taken IS NULL", (seq, run))
+    found = (decode(kind, body) for _, kind, body in waiting)
+    return [event for event in found if event is not None]
+
+
+def has_mail(database: Database, run: str) -> bool:
+    """Whether something waits in a run's inbox."""
+    return bool(database.query("SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL LIMIT 1", (run,)))

@@ -1,0 +1,259 @@
+"""The ledger: `hold`, `settle`, `keep`, `release` on sets of budgets, inside the caller's transaction.
+
+For every budget at every instant `spent + unknown + held <= limit + overrun`, by code here and by a CHECK in the
+database. A budget with overrun admits no call.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from runner.pricing.cost import affordable_output, worst
+from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One row: a scope in one bucket of a period. `limit` None counts without limiting."""
+
+    id: int
+    scope: Scope
+    period: Period
+    bucket: str
+    limit: NanoUsd | None
+    spent: NanoUsd
+    unknown: NanoUsd
+    held: NanoUsd
+    overrun: NanoUsd
+
+    @property
+    def settled_room(self) -> NanoUsd | None:
+        """What is left once every open hold of others is gone; unknown counts as spent."""
+        if self.limit is None:
+            return None
+        return 0 if self.overrun else self.limit - self.spent - self.unknown
+
+    @property
+    def room(self) -> NanoUsd | None:
+        """What is left at this instant."""
+        settled = self.settled_room
+        return None if settled is None else settled - self.held
+
+    def __str__(self) -> str:
+        return f"{self.scope}" if self.period is Period.TOTAL else f"{self.scope} per {self.period} ({self.bucket})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The output the money buys, and what was held for it."""
+
+    output: int
+    hold: NanoUsd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Short:
+    """Not enough money on `budget`. `others` = only other calls' holds are in the way."""
+
+    budget: str
+    need: NanoUsd
+    headroom: NanoUsd
+    others: bool
+
+
+def bucket(period: Period, at: Ms, zone: str = "UTC") -> str:
+    """Name the bucket a time falls into: `2026-11-22`, `2026-W47` (weeks start Monday), `2026-11`, or `all`."""
+    when = dt.datetime.fromtimestamp(at / 1000, tz=ZoneInfo(zone))
+    match period:
+        case Period.TOTAL:
+            return "all"
+        case Period.DAY:
+            return when.strftime("%Y-%m-%d")
+        case Period.WEEK:
+            year, week, _ = when.isocalendar()
+            return f"{year}-W{week:02}"
+        case Period.MONTH:
+            return when.strftime("%Y-%m")
+
+
+_COLUMNS = "id, kind, name, period, bucket, limit_nano, spent, unknown, held, overrun"
+
+
+def _budget(row: Sequence[object]) -> Budget:
+    ident, kind, name, period, named, limit, spent, unknown, held, overrun = row
+    return Budget(
+        id=int(str(ident)),
+        scope=Scope(ScopeKind(str(kind)), str(name)),
+        period=Period(str(period)),
+        bucket=str(named),
+        limit=None if limit is None else int(str(limit)),
+        spent=int(str(spent)),
+        unknown=int(str(unknown)),
+        held=int(str(held)),
+        overrun=int(str(overrun)),
+    )
+
+
+def budgets(tx: sqlite3.Connection, scopes: Iterable[Scope], at: Ms) -> list[Budget]:
+    """Every budget a call of these scopes belongs to now, made on first use; ordered by id."""
+    found: list[Budget] = []
+    for scope in scopes:
+        limits = {
+            Period(period): (limit, zone)
+            for period, limit, zone in tx.execute(
+                "SELECT period, limit_nano, zone FROM budget_limit WHERE kind = ? AND name = ?",
+                (scope.kind, scope.name),
+            )
+        }
+        for period in sorted({Period.TOTAL, *limits}):
+            limit, zone = limits.get(period, (None, "UTC"))
+            found.append(_row(tx, scope, period, bucket(period, at, zone), limit=limit, at=at))
+    return sorted(found, key=lambda one: one.id)
+
+
+def _row(tx: sqlite3.Connection, scope: Scope, period: Period, name: str, *, limit: int | None, at: Ms) -> Budget:
+    key = (scope.kind, scope.name, period, name)
+    where = f"SELECT {_COLUMNS} FROM budget WHERE kind = ? AND name = ? AND period = ? AND bucket = ?"
+    if (row := tx.execute(where, key).fetchone()) is None:
+        spent, unknown, held = _already(tx, scope, period, at)
+        over = 0 if limit is None else max(0, spent + unknown + held - limit)
+        tx.execute(
+            "INSERT INTO budget (kind, name, period, bucket, limit_nano, spent, unknown, held, overrun)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, limit, spent, unknown, held, over),
+        )
+        row = tx.execute(where, key).fetchone()
+    return _budget(row)
+
+
+def _already(tx: sqlite3.Connection, scope: Scope, period: Period, at: Ms) -> tuple[int, int, int]:
+    """What the scope has used in this bucket before somebody limited it. Open holds are booked where they were held."""
+    if period is Period.TOTAL:
+        return (0, 0, 0)
+    (zone,) = tx.execute(
+        "SELECT zone FROM budget_limit WHERE kind = ? AND name = ? AND period = ?", (scope.kind, scope.name, period)
+    ).fetchone() or ("UTC",)
+    start = _bucket_start(period, at, str(zone))
+    row = tx.execute(
+        "SELECT COALESCE(SUM(CASE WHEN state = 'settled' THEN cost ELSE 0 END), 0),"
+        " COALESCE(SUM(CASE WHEN state IN ('unknown', 'dispatched') THEN hold ELSE 0 END), 0)"
+        " FROM entry JOIN run_scope ON run_scope.run = entry.run WHERE kind = ? AND name = ? AND at >= ?",
+        (scope.kind, scope.name, start),
+    ).fetchone()
+    return int(row[0]), int(row[1]), 0
+
+
+def _bucket_start(period: Period, at: Ms, zone: str) -> Ms:
+    when = dt.datetime.fromtimestamp(at / 1000, tz=ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period is Period.WEEK:
+        when -= dt.timedelta(days=when.weekday())
+    if period is Period.MONTH:
+        when = when.replace(day=1)
+    return int(when.timestamp() * 1000)
+
+
+def set_limit(
+    tx: sqlite3.Connection, scope: Scope, period: Period, limit: NanoUsd | None, *, zone: str, at: Ms
+) -> Budget:
+    """Give a scope a limit (None takes it away). Below what is used already, the rest is overrun and admits no call."""
+    key = (scope.kind, scope.name, period)
+    tx.execute("DELETE FROM budget_limit WHERE kind = ? AND name = ? AND period = ?", key)
+    if limit is not None:
+        tx.execute(
+            "INSERT INTO budget_limit (kind, name, period, limit_nano, zone, set_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (*key, limit, zone, at),
+        )
+    row = _row(tx, scope, period, bucket(period, at, zone), limit=limit, at=at)
+    return relimit(tx, row, limit)
+
+
+def relimit(tx: sqlite3.Connection, row: Budget, limit: NanoUsd | None) -> Budget:
+    """Move one budget's limit; `overrun` becomes what lies above it."""
+    over = 0 if limit is None else max(0, row.spent + row.unknown + row.held - limit)
+    tx.execute("UPDATE budget SET limit_nano = ?, overrun = ? WHERE id = ?", (limit, over, row.id))
+    return _budget(tx.execute(f"SELECT {_COLUMNS} FROM budget WHERE id = ?", (row.id,)).fetchone())
+
+
+def grant(
+    rows: Sequence[Budget], *, input_price: int, output_price: int, input_bound: int, asked: int, least: int
+) -> Granted | Short:
+    """Clamp a call to the output the money buys, but not below `least`; wait only for other calls' holds."""
+    tightest = min((row for row in rows if row.limit is not None), key=lambda row: row.settled_room or 0, default=None)
+    output = asked
+    if tightest is not None:
+        room = tightest.settled_room or 0
+        buys = affordable_output(input_price, output_price, input_bound, room)
+        output = asked if buys is None else min(asked, buys)
+        if output < least or room <= 0:
+            need = worst(input_price, output_price, input_bound, least)
+            return Short(budget=str(tightest), need=need, headroom=room, others=False)
+    need = worst(input_price, output_price, input_bound, output)
+    for row in rows:
+        if row.room is not None and need > row.room:
+            return Short(budget=str(row), need=need, headroom=row.room, others=True)
+    return Granted(output=output, hold=need)
+
+
+def hold(
+    tx: sqlite3.Connection,
+    rows: Sequence[Budget],
+    *,
+    run: str,
+    call: str,
+    model: str,
+    prices: str,
+    amount: NanoUsd,
+    at: Ms,
+) -> None:
+    """Hold an amount on every budget, in one statement; raises sqlite3.IntegrityError if one does not admit it."""
+    ids = [row.id for row in rows]
+    marks = ",".join("?" * len(ids))
+    changed = tx.execute(
+        f"UPDATE budget SET held = held + ? WHERE id IN ({marks}) AND (limit_nano IS NULL OR"
+        " (overrun = 0 AND spent + unknown + held + ? <= limit_nano))",
+        (amount, *ids, amount),
+    ).rowcount
+    if changed != len(ids):
+        msg = f"held on {changed} of {len(ids)} budgets"
+        raise sqlite3.IntegrityError(msg)
+    tx.execute(
+        "INSERT INTO entry (run, call, state, model, prices, hold, budgets, at)"
+        " VALUES (?, ?, 'dispatched', ?, ?, ?, ?, ?)",
+        (run, call, model, prices, amount, json.dumps(ids), at),
+    )
+
+
+def close(tx: sqlite3.Connection, *, run: str, call: str, state: str, cost: NanoUsd) -> NanoUsd:
+    """End an entry as `settled` (its cost replaces the hold), `unknown` (the hold stays) or `released`; give the hold.
+
+    A cost above the hold is recorded as it is; on limited budgets the excess is overrun, which admits no further call.
+    """
+    found = tx.execute(
+        "SELECT hold, budgets FROM entry WHERE run = ? AND call = ? AND state = 'dispatched'", (run, call)
+    ).fetchone()
+    if found is None:
+        return 0
+    held, ids = int(found[0]), [int(one) for one in json.loads(found[1])]
+    spent, unknown = (cost, 0) if state == "settled" else (0, held if state == "unknown" else 0)
+    excess = max(0, spent - held)
+    marks = ",".join("?" * len(ids))
+    tx.execute(
+        "UPDATE budget SET held = held - ?, spent = spent + ?, unknown = unknown + ?,"
+        f" overrun = overrun + CASE WHEN limit_nano IS NULL THEN 0 ELSE ? END WHERE id IN ({marks})",
+        (held, spent, unknown, excess, *ids),
+    )
+    tx.execute("UPDATE entry SET state = ?, cost = ? WHERE run = ? AND call = ?", (state, spent, run, call))
+    return held
+
+
+def listed(tx: sqlite3.Connection, scopes: Sequence[Scope] | None = None) -> list[Budget]:
+    """The budgets of these scopes (None: all that are limited, and every total), newest bucket first."""
+    rows = [
+        _budget(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM budget ORDER BY kind, name, period, bucket DESC")
+    ]
+    return [row for row in rows if scopes is None or row.scope in scopes]

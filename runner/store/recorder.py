@@ -1,0 +1,305 @@
+"""The recorder: journal head and state behind one lock; `record` is one transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runner.errors import LeaseLostError
+from runner.events.codec import GENESIS
+from runner.events.facts import (
+    BoundViolated,
+    CallDispatched,
+    CallRefused,
+    CallReleased,
+    CallSettled,
+    CallUnknown,
+    ClockJumped,
+    DispatchCall,
+    Event,
+    LimitsSet,
+    Proposal,
+    RunCreated,
+    RunResumed,
+    RunStopped,
+    Stamped,
+    StartTool,
+    StopAsked,
+    ToolRefused,
+)
+from runner.ports import Clock, Interrupt
+from runner.state import State, evolve
+from runner.store import journal, ledger, summary
+from runner.store.database import Database
+from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind
+
+Listener = Callable[[Stamped, State], None]
+
+_DURABLE = (DispatchCall, StartTool, RunCreated, LimitsSet, StopAsked, RunStopped)
+_JUMP_MS = 5_000
+
+
+class JournalRecorder:
+    """The one writer of one run. Safe to call from several threads; listeners hear of events after the commit."""
+
+    def __init__(
+        self, database: Database, run: str, *, state: State, head: str, clock: Clock, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self._database, self._run, self._clock = database, run, clock
+        self._state, self._head = state, head
+        self._listeners = tuple(listeners)
+        self._lock = threading.RLock()
+        self._posted: deque[Event] = deque()
+        self._offset = clock.now() - clock.monotonic() * 1000
+        self._interrupt = Interrupt()
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def interrupt(self) -> Interrupt:
+        return self._interrupt
+
+    def post(self, event: Event) -> None:
+        """Leave a fact for the next `record` to append first."""
+        self._posted.append(event)
+
+    def record(self, proposal: Proposal) -> Event:
+        """Drain the inbox, judge the proposal, append what really happened; on disk when it returns."""
+        answer = self._write(proposal)
+        if answer is None:
+            msg = "a proposal was recorded without an answer"
+            raise AssertionError(msg)
+        return answer
+
+    def _write(self, proposal: Proposal | None) -> Event | None:
+        with self._lock:
+            posted = [self._posted.popleft() for _ in range(len(self._posted))]
+            try:
+                durable = isinstance(proposal, _DURABLE) or bool(posted)
+                with self._database.transaction(durable=durable) as tx:
+                    batch = _Batch(tx, self._run, self._state, self._head, self._now())
+                    if (jump := self._jump()) is not None:
+                        batch.append(jump)
+                    for event in (*posted, *journal.take(tx, self._run, self._state.seq + 1)):
+                        batch.append(event)
+                    answer = None if proposal is None else batch.judge(proposal)
+            except BaseException:
+                self._posted.extendleft(reversed(posted))
+                raise
+            self._state, self._head = batch.state, batch.head
+            batch.tell(self._listeners)
+        return answer
+
+    def drain(self) -> None:
+        """Append what others left, and nothing else."""
+        if self.has_news():
+            self._write(None)
+
+    def has_news(self) -> bool:
+        """Whether somebody left a fact that the next `record` would append first."""
+        return bool(self._posted) or journal.has_mail(self._database, self._run)
+
+    def room(self, need: NanoUsd) -> bool:
+        """Whether `need` would fit on every budget of this run now."""
+        created = self._state.created
+        if created is None:
+            return False
+        with self._database.transaction(durable=False) as tx:
+            rows = ledger.budgets(tx, created.scopes, self._now())
+        return all(row.room is None or need <= row.room for row in rows)
+
+    def _now(self) -> Ms:
+        return max(self._clock.now(), self._state.at)
+
+    def _jump(self) -> ClockJumped | None:
+        """The wall clock against the monotonic one: what moved by itself since the last look."""
+        offset = self._clock.now() - self._clock.monotonic() * 1000
+        moved, self._offset = round(offset - self._offset), offset
+        return ClockJumped(by_ms=moved) if abs(moved) >= _JUMP_MS else None
+
+
+class _Batch:
+    """The events of one transaction, in order, with the state after each."""
+
+    def __init__(self, tx: sqlite3.Connection, run: str, state: State, head: str, now: Ms) -> None:
+        self.tx, self.run, self.state, self.head, self.now = tx, run, state, head, now
+        self.appended: list[tuple[Stamped, State]] = []
+
+    def tell(self, listeners: Sequence[Listener]) -> None:
+        """Let listeners hear of what is now on disk."""
+        for stamped, state in self.appended:
+            for listener in listeners:
+                listener(stamped, state)
+
+    def append(self, event: Event) -> None:
+        """Append one fact and move what it moves in the ledger."""
+        seq = self.state.seq + 1
+        if isinstance(event, RunResumed):
+            self._take_lease(event)
+        state = evolve(self.state, event, self.now, seq)
+        stamped = journal.append(
+            self.tx,
+            run=self.run,
+            epoch=state.epoch,
+            seq=seq,
+            at=self.now,
+            event=event,
+            prev=self.head,
+            summary=summary.encoded(state),
+        )
+        violation = self._move_money(event)
+        self.state, self.head = state, stamped.hash
+        self.appended.append((stamped, state))
+        if violation is not None:
+            self.append(violation)
+
+    def _take_lease(self, event: RunResumed) -> None:
+        taken = self.tx.execute(
+            "UPDATE run SET epoch = ?, owner = ? WHERE id = ? AND epoch = ?",
+            (event.epoch, str(event.pid), self.run, event.epoch - 1),
+        ).rowcount
+        if taken != 1:
+            msg = f"another process took over run {self.run}"
+            raise LeaseLostError(msg, hint="see `runner runs`")
+
+    def judge(self, proposal: Proposal) -> Event:
+        """Append what really happens of a proposal."""
+        match proposal:
+            case DispatchCall():
+                answer: Event = self._dispatch(proposal)
+            case StartTool(started=started):
+                stop = self.state.stop_asked
+                stopping = stop is not None and stop.now
+                answer = ToolRefused(call=started.call, reason="the run is stopping") if stopping else started
+            case _:
+                answer = proposal
+        self.append(answer)
+        return answer
+
+    def _dispatch(self, call: DispatchCall) -> CallDispatched | CallRefused:
+        if self.state.stop_asked is not None:
+            return CallRefused(call=call.call, scope="operator", need=0, headroom=0, unit="stop")
+        least = min(call.min_output, call.asked_output)
+        asked = call.asked_output
+        if self.state.limits.tokens is not None:
+            money = self.state.money
+            left = self.state.limits.tokens - money.tokens - money.tokens_held
+            asked = min(asked, left - call.input_bound)
+            if asked < least:
+                need = call.input_bound + least
+                return CallRefused(call=call.call, scope=f"run:{self.run}", need=need, headroom=left, unit="tokens")
+        created = self.state.created
+        scopes = () if created is None else created.scopes
+        rows = ledger.budgets(self.tx, scopes, self.now)
+        granted = ledger.grant(
+            rows,
+            input_price=call.input_price,
+            output_price=call.output_price,
+            input_bound=call.input_bound,
+            asked=asked,
+            least=least,
+        )
+        if isinstance(granted, ledger.Short):
+            return CallRefused(
+                call=call.call,
+                scope=granted.budget,
+                need=granted.need,
+                headroom=granted.headroom,
+                others=granted.others,
+            )
+        prices = "" if created is None else created.prices_digest
+        ledger.hold(
+            self.tx,
+            rows,
+            run=self.run,
+            call=str(call.call),
+            model=call.model,
+            prices=prices,
+            amount=granted.hold,
+            at=self.now,
+        )
+        return CallDispatched(
+            call=call.call,
+            model=call.model,
+            input_bound=call.input_bound,
+            granted_output=granted.output,
+            hold=granted.hold,
+            scopes=tuple(str(row) for row in rows),
+        )
+
+    def _move_money(self, event: Event) -> BoundViolated | None:
+        match event:
+            case CallSettled():
+                return self._settle(event)
+            case CallUnknown(call=call):
+                ledger.close(self.tx, run=self.run, call=str(call), state="unknown", cost=0)
+            case CallReleased(call=call):
+                ledger.close(self.tx, run=self.run, call=str(call), state="released", cost=0)
+            case RunCreated(limits=limits) | LimitsSet(limits=limits):
+                scope = Scope(ScopeKind.RUN, self.run)
+                row = next(one for one in ledger.budgets(self.tx, (scope,), self.now) if one.period is Period.TOTAL)
+                ledger.relimit(self.tx, row, limits.usd)
+            case _:
+                return None
+        return None
+
+    def _settle(self, event: CallSettled) -> BoundViolated | None:
+        """Settle exactly; what breaks an assumption behind the hold is a fact of its own."""
+        sent = self.state.open_calls.get(str(event.call))
+        held = ledger.close(self.tx, run=self.run, call=str(event.call), state="settled", cost=event.cost)
+        if sent is None:
+            return None
+        if event.cost > held:
+            what = "the call cost more than was held for it"
+        elif event.usage.output_tokens > sent.granted_output:
+            what = f"{event.usage.output_tokens} output tokens, {sent.granted_output} were asked for"
+        elif event.usage.input_tokens > sent.input_bound:
+            what = f"{event.usage.input_tokens} input tokens, bounded by {sent.input_bound}"
+        else:
+            return None
+        return BoundViolated(call=event.call, held=held, billed=event.cost, what=what)
+
+
+def create_run(
+    database: Database, created: RunCreated, clock: Clock, listeners: Sequence[Listener] = ()
+) -> JournalRecorder:
+    """Begin a run: its row, scopes and first event in one transaction. `take_over` comes before driving it."""
+    with database.transaction(durable=True) as tx:
+        journal.insert_run(tx, created, clock.now())
+        batch = _Batch(tx, created.run, State(), GENESIS, clock.now())
+        batch.append(created)
+    batch.tell(listeners)
+    return JournalRecorder(database, created.run, state=batch.state, head=batch.head, clock=clock, listeners=listeners)
+
+
+def open_run(database: Database, run: str, clock: Clock, listeners: Sequence[Listener] = ()) -> JournalRecorder:
+    """Fold a run's journal into a recorder. Nothing is written until `take_over`."""
+    row = journal.find_run(database, run)
+    state = journal.fold(row.id, journal.rows(database, row.id))
+    return JournalRecorder(database, row.id, state=state, head=row.head_hash, clock=clock, listeners=listeners)
+
+
+def take_over(recorder: JournalRecorder, model: str) -> None:
+    """Become the run's writer: from here on every append of an older epoch fails. Hold the run's Lease first."""
+    epoch = recorder.state.epoch + 1
+    recorder.record(RunResumed(epoch=epoch, pid=os.getpid(), boot_id=boot_id(), model=model))
+
+
+def boot_id() -> str:
+    """Name this boot of the machine, so that a process id can be told from one of an earlier boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def leave_in_inbox(database: Database, run: str, event: Event, at: Ms) -> None:
+    """Leave a fact (a stop, an acceptance) for a run's writer; durable when it returns."""
+    with database.transaction(durable=True) as tx:
+        journal.leave(tx, run, at, event)
