@@ -15,7 +15,8 @@ class Check:
 
     `argv` is run without a shell when the spec wrote a list, through `/bin/sh -c` when it wrote a string.
     `parse` says how to read the result: `exit` (0 = 1.0), `junit` (`report` names the XML), `tap` or `number`
-    (last number printed, divided by `out_of`). `weight` is its share of the score. `{results}` in argv is a fresh directory.
+    (last number printed, divided by `out_of`). `weight` is its share of the score.
+    `{results}` in argv is a fresh directory.
     """
 
     name: str
