@@ -1,0 +1,279 @@
+"""Keeps one command: a process of its own between runner and what the model asked to run.
+
+Run as a script by `runner.tools.process`, never imported by it. It holds one end of a socket to runner. When that
+end closes, for whatever reason (`kill -9` included), it kills the command and all it started, and ends.
+
+It can do so because it is the subreaper of the command: a descendant whose parent is gone becomes the keeper's child,
+whatever session, process group or environment it chose. Its own death kills the command (parent-death signal).
+
+The command waits at the door: it is forked and has its identity, and executes nothing before `go`.
+
+The socket is its standard input; the command's own is the descriptor named by its only argument (0: /dev/null).
+
+Protocol, lines of text on the socket:
+    runner -> keeper   header `<arguments> <variables> <bytes>`, then that many bytes, each item ended by NUL:
+                       directory, arguments, variables; later `go`, `end SECONDS` (grace between SIGTERM and SIGKILL)
+    keeper -> runner   `pid N`; after the end `left COMMAND LINE` for each process left behind, then `exit STATUS`
+                       (negative: the signal)
+"""
+
+# It starts once per command: pathlib and contextlib would be a third of its start. It exists to execute programs.
+# ruff: noqa: PTH110, PTH123, PTH208, SIM105, S606
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+
+CONTROL = 0
+SETTLE_S = 0.2
+LEFT_GRACE_S = 1.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_LINUX = sys.platform == "linux"
+_prctl = ctypes.CDLL(None).prctl if _LINUX else None
+
+
+class Request:
+    """What to run."""
+
+    def __init__(self) -> None:
+        self.buffer = b""
+        while b"\n" not in self.buffer:
+            self._read()
+        header, _, self.buffer = self.buffer.partition(b"\n")
+        arguments, variables, size = (int(number) for number in header.split())
+        while len(self.buffer) < size:
+            self._read()
+        items = self.buffer[:size].split(b"\0")[:-1]
+        self.buffer = self.buffer[size:]
+        self.directory = items[0]
+        self.argv = items[1 : 1 + arguments]
+        self.env = dict(item.split(b"=", 1) for item in items[1 + arguments : 1 + arguments + variables])
+
+    def _read(self) -> None:
+        data = os.read(CONTROL, 65536)
+        if not data:
+            os._exit(0)
+        self.buffer += data
+
+
+def children_of(ancestor: int) -> dict[int, str]:
+    """Every living descendant, with its command line. Falls back to nothing where there is no /proc."""
+    parents: dict[int, tuple[int, str]] = {}
+    for entry in os.listdir("/proc") if _LINUX else []:
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    state, parent = file.read().rpartition(b")")[2].split()[:2]
+            except OSError:
+                continue
+            parents[int(entry)] = (int(parent), state.decode())
+    found: dict[int, str] = {}
+    wanted = {ancestor}
+    while wanted:
+        wanted = {pid for pid, (parent, _) in parents.items() if parent in wanted and pid not in found}
+        found.update((pid, parents[pid][1]) for pid in wanted)
+    return {pid: command_line(pid) for pid, state in found.items() if state not in "ZX"}
+
+
+def command_line(pid: int) -> str:
+    """What a process was started as, in one line of at most 200 characters."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().rstrip(b"\0").replace(b"\0", b" ")
+    except OSError:
+        words = b""
+    return words.decode("utf-8", "replace").replace("\n", " ")[:200] or f"process {pid}"
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process that may be gone already."""
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+def tell(line: str) -> None:
+    """Say one line to runner."""
+    try:
+        os.write(CONTROL, line.encode("utf-8", "replace") + b"\n")
+    except OSError:
+        # Runner is gone: the next look at the socket says so.
+        pass
+
+
+class Keeper:
+    """One command and everything it started."""
+
+    def __init__(self, request: Request, stdin: int) -> None:
+        self.request = request
+        self.stdin = stdin
+        self.status: int | None = None
+        self.door = -1
+        self.pid = self._fork()
+
+    def _fork(self) -> int:
+        door, self.door = os.pipe()
+        keeper = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            if _prctl is not None:
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            # The keeper may have died before the signal was asked for.
+            if os.getppid() != keeper:
+                os._exit(125)
+            os.close(self.door)
+            self._wait_at(door)
+        os.close(door)
+        # The output ends when the command and its descendants are gone: no copy of it may stay here.
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            os.dup2(null, stream)
+        return pid
+
+    def _wait_at(self, door: int) -> None:
+        """In the child: execute nothing until told to."""
+        request = self.request
+        os.dup2(self.stdin or os.open(os.devnull, os.O_RDONLY), 0)
+        if self.stdin:
+            os.close(self.stdin)
+        for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        if os.read(door, 1) != b"!":
+            os._exit(125)
+        try:
+            os.chdir(request.directory)
+        except OSError as error:
+            _say(f"cannot enter {os.fsdecode(request.directory)}: {error.strerror}")
+            os._exit(126)
+        try:
+            os.execvpe(request.argv[0], request.argv, request.env)
+        except FileNotFoundError:
+            program = request.argv[0]
+            where = "was not found on PATH"
+            if b"/" in program:
+                where = "names an interpreter that does not exist" if os.path.exists(program) else "does not exist"
+            _say(f"{os.fsdecode(program)}: {where}")
+            os._exit(127)
+        except OSError as error:
+            _say(f"{os.fsdecode(request.argv[0])}: cannot be executed: {error.strerror}")
+            os._exit(126)
+
+    def reap(self) -> bool:
+        """Collect what has ended; False when no child is left at all."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.pid:
+                self.status = os.waitstatus_to_exitcode(status)
+
+    def signal_all(self, number: int) -> None:
+        if self.status is None:
+            try:
+                os.killpg(self.pid, number)
+            except OSError:
+                pass
+        for pid in children_of(os.getpid()):
+            send_signal(pid, number)
+
+    def wait_gone(self, seconds: float) -> bool:
+        """Wait until nothing is left, but not longer."""
+        end = time.monotonic() + seconds
+        while self.reap():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def end(self, grace: float) -> None:
+        """End everything: ask, wait, then kill until nothing is left."""
+        if grace > 0:
+            self.signal_all(signal.SIGTERM)
+            self.signal_all(signal.SIGCONT)
+            if self.wait_gone(grace):
+                return
+        # What dies leaves its children to us, so look again until there are none.
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up:
+            self.signal_all(signal.SIGKILL)
+            if self.wait_gone(0.02):
+                return
+
+    def end_left_behind(self) -> None:
+        """The command has ended: end what it left behind, and name it."""
+        if self.wait_gone(SETTLE_S):
+            return
+        for words in children_of(os.getpid()).values():
+            tell(f"left {words}")
+        self.end(LEFT_GRACE_S)
+
+    def serve(self) -> None:
+        """Carry out what runner says until the command has ended or runner is gone."""
+        wake, woken = os.pipe()
+        os.set_blocking(woken, False)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _noticed)
+        pending = self.request.buffer
+        while True:
+            while b"\n" in pending:
+                line, _, pending = pending.partition(b"\n")
+                self._obey(line.decode())
+            self.reap()
+            if self.status is not None:
+                self.end_left_behind()
+                tell(f"exit {self.status}")
+                return
+            # A second at most: no lost wake-up may keep a finished command waiting.
+            ready, _, _ = select.select([CONTROL, wake], [], [], 1.0)
+            if wake in ready:
+                os.read(wake, 4096)
+            if CONTROL in ready:
+                data = os.read(CONTROL, 4096)
+                if not data:
+                    self.end(0)
+                    return
+                pending += data
+
+    def _obey(self, line: str) -> None:
+        if line == "go" and self.door >= 0:
+            os.write(self.door, b"!")
+            os.close(self.door)
+            self.door = -1
+        elif line.startswith("end "):
+            self.end(float(line[4:]))
+
+
+def _say(message: str) -> None:
+    os.write(2, f"{message}\n".encode("utf-8", "replace"))
+
+
+def _noticed(number: int, frame: object) -> None:
+    """A child has ended; the wake-up descriptor carries the news. Without a handler it would not."""
+
+
+def main() -> None:
+    """Keep the command that comes over the socket."""
+    # Runner decides when this ends: an interrupt at the terminal is its to pass on.
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    if _prctl is not None:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    keeper = Keeper(Request(), int(sys.argv[1]))
+    tell(f"pid {keeper.pid}")
+    keeper.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Finds and ends what commands of an earlier process of this run left on the machine.
+
+Every command carries `RUNNER_TOOL=<tag>.<number>` in its environment and every keeper `RUNNER_KEEPER=<tag>`; the tag
+names the run. A process that wiped its environment is still its keeper's to end, so keepers are waited for first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+_PROC = Path("/proc")
+KEEPER_S = 4.0
+"""Seconds a keeper whose runner has died gets to finish its own ending before it is killed."""
+GIVE_UP_S = 5.0
+
+
+def boot_id() -> str:
+    """Names this boot of the machine; "" where the system does not say."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when there is none."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def command_line(pid: int) -> str:
+    """What a process was started as, in one line of at most 200 characters."""
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+    except OSError:
+        words = b""
+    return words.decode("utf-8", "replace").replace("\n", " ")[:200] or f"process {pid}"
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()] if _PROC.is_dir() else []
+
+
+def carriers(marker: str) -> Iterator[int]:
+    """Living processes with an environment variable that begins like `marker` (`NAME=value`, or a part of it)."""
+    wanted = marker.encode()
+    for pid in _processes():
+        try:
+            environment = (_PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            continue
+        if environment.startswith(wanted) or b"\0" + wanted in environment:
+            yield pid
+
+
+def group(pgid: int) -> list[int]:
+    """Living members of a process group."""
+    found: list[int] = []
+    for pid in _processes():
+        try:
+            fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == pgid and fields[0] not in {b"Z", b"X"}:
+            found.append(pid)
+    return found
+
+
+def end_keepers(marker: str, own: Collection[int]) -> None:
+    """Wait until keepers of an earlier process have done their work; kill one that does not."""
+    end = time.monotonic() + KEEPER_S
+    while keepers := [pid for pid in carriers(marker) if pid not in own]:
+        if time.monotonic() >= end:
+            for pid in keepers:
+                _kill(pid)
+        if time.monotonic() >= end + GIVE_UP_S:
+            return
+        time.sleep(0.01)
+
+
+def end_all(find: Callable[[], Collection[int]]) -> tuple[str, ...]:
+    """Kill what `find` finds until it finds nothing; command lines of what was killed."""
+    named: dict[int, str] = {}
+    end = time.monotonic() + GIVE_UP_S
+    while (found := find()) and time.monotonic() < end:
+        for pid in found:
+            named.setdefault(pid, command_line(pid))
+            _kill(pid)
+        time.sleep(0.005)
+    return tuple(named.values())
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        # Gone already, or not ours to end: the next look decides.
+        return
