@@ -1,0 +1,128 @@
+"""Which model a run uses: by the name's prefix, else the first provider with a key. Adapters load when built.
+
+A provider's adapter is a module beside this one and a branch in `choose` and `build`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner.errors import ConfigError, NotFoundError
+from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+from runner.ports import Model, ToolDefinition
+from runner.pricing.book import Book
+
+DEFAULT_MODELS: Mapping[str, str] = {"openai": "openai/gpt-6.1-sol"}
+"""What a provider's key alone chooses: current, and in the middle of the provider's prices."""
+
+_WAYS = (
+    "Set OPENAI_API_KEY (in the environment, or in a .env file here), "
+    "or OPENAI_BASE_URL and --model openai/NAME for a server of your own, "
+    "or play a recording: --model replay:FILE."
+)
+_PREFIXES = ("replay", *SUPPORTED_KEYS, *FOREIGN_KEYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A model that can be built. `name` is `provider/model`, or a recording's path; `why` says who chose it."""
+
+    kind: Literal["replay", "openai"]
+    name: str
+    why: str
+
+
+def choose(model: str | None, keys: Mapping[str, str], book: Book, *, base_url: str | None = None) -> Choice:
+    """Choose from what was asked for (None: nothing), the keys present by name, and the known prices. Pure.
+
+    `base_url` set means a server that may need no key. Raises ConfigError with the ways out.
+    """
+    present = {name for name, value in keys.items() if value}
+    if model is None:
+        return _default(present, book)
+    prefix, colon, rest = model.partition(":")
+    if colon and prefix == "replay":
+        if not rest:
+            raise ConfigError("replay: names no file", hint="Write --model replay:FILE.")
+        return Choice(kind="replay", name=rest, why="a recording was asked for")
+    provider, slash, name = model.partition("/")
+    if not slash or not name or (provider not in SUPPORTED_KEYS and provider not in FOREIGN_KEYS):
+        raise _unknown(model, provider, book)
+    if provider in FOREIGN_KEYS:
+        raise ConfigError(f"provider {provider!r} is not supported by this version (model {model!r})", hint=_WAYS)
+    if SUPPORTED_KEYS[provider] not in present and not base_url:
+        raise ConfigError(f"model {model!r} needs {SUPPORTED_KEYS[provider]}, and it is not set", hint=_WAYS)
+    book.lookup(model)
+    return Choice(kind="openai", name=model, why="the model was asked for")
+
+
+def build(
+    choice: Choice,
+    *,
+    book: Book,
+    keys: Mapping[str, str],
+    tools: tuple[ToolDefinition, ...] = (),
+    base_url: str | None = None,
+    folder: Path | None = None,
+    timeout_s: float = 900.0,
+    idle_s: float = 300.0,
+) -> Model:
+    """Make the chosen model. A recording's path is taken from `folder` (default: where runner was started).
+
+    Raises NotFoundError or ConfigError for a recording that cannot be read, ConfigError for an unknown price.
+    """
+    if choice.kind == "replay":
+        return _replay(choice, book, tools, folder)
+    from runner.models.openai_chat import OpenAIChat
+
+    return OpenAIChat(
+        choice.name,
+        api_key=keys.get(SUPPORTED_KEYS["openai"]) or None,
+        max_output=book.lookup(choice.name).max_output,
+        base_url=base_url or None,
+        tools=tools,
+        timeout_s=timeout_s,
+        idle_s=idle_s,
+    )
+
+
+def _replay(choice: Choice, book: Book, tools: tuple[ToolDefinition, ...], folder: Path | None) -> Model:
+    from runner.models.recording import Recording
+    from runner.models.replay import ReplayModel
+
+    path = Path(choice.name)
+    try:
+        text = ((folder or Path()) / path.expanduser()).read_text("utf-8")
+    except OSError as error:
+        raise NotFoundError(f"recording {path}: {error.strerror}", hint="Write --model replay:FILE.") from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", path=path, hint="A recording is JSON lines in UTF-8.") from None
+    recording = Recording.parse(text, path)
+    return ReplayModel(recording, max_output=book.lookup(recording.model).max_output, tools=tools)
+
+
+def _default(present: set[str], book: Book) -> Choice:
+    for provider, key in SUPPORTED_KEYS.items():
+        if key in present:
+            name = DEFAULT_MODELS[provider]
+            book.lookup(name)
+            return Choice(kind="openai", name=name, why=f"the default for {key}")
+    foreign = sorted(key for key in FOREIGN_KEYS.values() if key in present)
+    if foreign:
+        what = " and ".join(foreign)
+        raise ConfigError(f"{what} found, but this version cannot call that provider yet", hint=_WAYS)
+    raise ConfigError("no model was named and no provider's key is set", hint=_WAYS)
+
+
+def _unknown(model: str, provider: str, book: Book) -> ConfigError:
+    whole = sorted(name for name in book.entries if name.partition("/")[2] == model)
+    near = whole or difflib.get_close_matches(model, book.entries, n=1, cutoff=0.7)
+    if not near:
+        close = difflib.get_close_matches(provider.partition(":")[0], _PREFIXES, n=1)
+        near = [f"{close[0]}:…" if close[0] == "replay" else f"{close[0]}/…"] if close else []
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"unknown model {model!r}", hint=f"{meant}A model is openai/NAME or replay:FILE.")

@@ -1,0 +1,252 @@
+"""Any server that speaks Chat Completions, through the openai SDK: one request, streamed, no retries of its own.
+
+The SDK gets the finished bytes of the body and hands back plain JSON: it neither walks the messages nor builds
+objects of the chunks. The connection is watched, so that it is known whether a byte left and another thread
+can cut it. The SDK loads with the first call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, cast
+
+from runner.errors import LostError, ModelError, NeverSentError
+from runner.models.assembly import Assembly, GarbledError
+from runner.models.openai_errors import refusal
+from runner.models.wire import chat_body, encode_message, encode_tools
+from runner.ports import Completion, Interrupt, Message, ToolDefinition
+from runner.values import CallId
+
+if TYPE_CHECKING:
+    import httpx
+    from openai import OpenAI
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+_CONNECT_S = 5.0
+_NO_KEY = "none"  # the SDK insists on a key; a server of one's own ignores it
+
+
+class _Stream(Protocol):
+    """What httpcore's `trace` hands over when a connection stands."""
+
+    def get_extra_info(self, info: str) -> object: ...
+
+
+class _StoppedError(Exception):
+    """Raised inside the SDK, before the first byte, when the call was stopped while it connected."""
+
+
+class _Line:
+    """One request's connection: has a byte left, and a way to cut it from any thread.
+
+    httpx tells of connecting and sending through its `trace` extension. The socket is duplicated because TLS
+    takes the original over; shutting the duplicate down ends reads and writes of both.
+    """
+
+    def __init__(self) -> None:
+        self.sent = False
+        self.why = ""
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def watch(self, request: httpx.Request) -> None:
+        """An httpx request hook."""
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, info: Mapping[str, object]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            # httpcore: what a completed connect returns is its network stream
+            raw = cast("_Stream", info["return_value"]).get_extra_info("socket")
+            with self._lock:
+                if isinstance(raw, socket.socket):
+                    self._sockets.append(raw.dup())
+        elif event.endswith("send_request_headers.started"):
+            with self._lock:
+                if self.why:
+                    raise _StoppedError
+                self.sent = True
+
+    def cut(self, why: str) -> None:
+        """End the request now; the first reason given stays."""
+        with self._lock:
+            self.why = self.why or why
+            for connection in self._sockets:
+                with contextlib.suppress(OSError):  # it may be closed already
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Generator[None]:
+        """Cut after `seconds`; forget the connection at the end."""
+        timer = threading.Timer(seconds, self.cut, (f"the reply took longer than {seconds:g} s",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._lock:
+                while self._sockets:
+                    self._sockets.pop().close()
+
+
+class OpenAIChat:
+    """One model behind Chat Completions. Safe for calls from several threads: each has its own connection.
+
+    `timeout_s` bounds a whole call, `idle_s` the silence within it. Without `api_key` (a server of one's own)
+    a placeholder is sent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None,
+        max_output: int,
+        base_url: str | None = None,
+        tools: tuple[ToolDefinition, ...] = (),
+        timeout_s: float = 900.0,
+        idle_s: float = 300.0,
+    ) -> None:
+        self._name, self._max_output = name, max_output
+        self._key, self._url = api_key or "", base_url or OPENAI_URL
+        self._tools = encode_tools(tools)
+        self._timeout_s, self._idle_s = timeout_s, idle_s
+        self._trusted: ssl.SSLContext | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def max_output(self) -> int:
+        return self._max_output
+
+    def encode(self, message: Message) -> bytes:
+        return encode_message(message)
+
+    def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
+        return chat_body(self._name.partition("/")[2], messages, tools=self._tools, max_output=max_output)
+
+    def complete(
+        self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
+    ) -> Completion:
+        line = _Line()
+        with line.limited(self._timeout_s), interrupt.calling(lambda: line.cut("stopped")):
+            if line.why:
+                raise NeverSentError("stopped before the request left")
+            return self._send(call, body, line, on_text)
+
+    def _send(self, call: CallId, body: bytes, line: _Line, on_text: Callable[[str], None]) -> Completion:
+        import httpx
+        from openai import APIStatusError, OpenAIError, Stream
+
+        assembly = Assembly(call, on_text)
+        try:
+            with (
+                self._client(line) as client,
+                client.post(
+                    "/chat/completions",
+                    cast_to=object,
+                    content=body,
+                    options={
+                        "headers": {"Content-Type": "application/json", "Accept": "text/event-stream"},
+                        # a redirect would be a second request
+                        "follow_redirects": False,
+                        # never the administrator's key, which the SDK would take from the environment
+                        "security": {"bearer_auth": True},
+                    },
+                    stream=True,
+                    stream_cls=Stream[object],
+                ) as stream,
+            ):
+                for chunk in stream:
+                    assembly.add(chunk)
+                return assembly.completion(stream.response.headers.get("x-request-id", ""))
+        except APIStatusError as error:
+            if line.why:
+                raise self._broken(line, "") from None
+            raise self._refused(error.response) from None
+        except GarbledError as error:
+            raise self._broken(line, str(error)) from None
+        except (OpenAIError, httpx.HTTPError, ValueError) as error:
+            raise self._broken(line, _in_words(error)) from None
+
+    def _client(self, line: _Line) -> OpenAI:
+        """A client of its own for each call: its connection can be cut without touching another call's."""
+        from openai import DefaultHttpxClient, OpenAI, Timeout
+
+        timeout = Timeout(self._idle_s, connect=min(_CONNECT_S, self._idle_s))
+        return OpenAI(
+            api_key=self._key or _NO_KEY,
+            base_url=self._url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultHttpxClient(
+                timeout=timeout, verify=self._trust(), event_hooks={"request": [line.watch]}
+            ),
+        )
+
+    def _trust(self) -> ssl.SSLContext:
+        """The certificates to trust, read once; none at all for a plain URL, which has no use for them."""
+        if self._trusted is None:
+            import httpx
+
+            plain = self._url.startswith("http://")
+            self._trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx.create_ssl_context()
+        return self._trusted
+
+    def _refused(self, response: httpx.Response) -> ModelError:
+        try:
+            body: object = json.loads(response.content)
+        except ValueError:
+            body = None
+        return refusal(response.status_code, body, dict(response.headers), secret=self._key)
+
+    def _broken(self, line: _Line, what: str) -> ModelError:
+        """The error for a call that ended without a reply or a refusal, from what is known of its connection."""
+        stopped = line.why == "stopped"
+        if not line.sent:
+            return NeverSentError(
+                f"no connection to {self._host()}: {line.why or what}",
+                retryable=not stopped,
+                hint="" if stopped else "Check the network and OPENAI_BASE_URL.",
+            )
+        return LostError(
+            f"the reply from {self._host()} was lost: {line.why or what}",
+            retryable=not stopped,
+            hint="It may have been billed; the call's hold is kept.",
+        )
+
+    def _host(self) -> str:
+        """Host and port of the server: never what a URL may carry before an `@`."""
+        return self._url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, from the kinds of the error and its causes: their texts may quote the request."""
+    import httpx
+    from openai import APIConnectionError, APIError
+
+    cause = error.__cause__ if isinstance(error, APIConnectionError) and error.__cause__ else error
+    match cause:
+        case httpx.ConnectTimeout():
+            return "connecting took too long"
+        case httpx.ConnectError():
+            return str(cause)[:200]  # the system's words (refused, unknown name, bad certificate): no request in them
+        case httpx.TimeoutException():
+            return "it was silent for too long"
+        case json.JSONDecodeError():
+            return "a piece of the stream is not JSON"
+        case httpx.TransportError():
+            return "the connection broke"
+        case APIError():
+            return "the provider reported an error inside the stream"
+        case _:
+            return type(cause).__name__

@@ -1,0 +1,78 @@
+"""Chat Completions on the wire: one message to bytes, and bytes to a request body.
+
+A message is encoded once; a body joins the bytes. Encoding is deterministic (key order fixed, compact, UTF-8),
+so a resumed conversation is byte-equal. UTF-8 text costs at least one byte per token in every byte-level
+vocabulary, so a body's length bounds its input tokens from above.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import assert_never
+
+from runner.ports import Answered, Message, SystemText, ToolDefinition, ToolText, UserText
+from runner.values import Reply
+
+
+def as_json(value: object) -> bytes:
+    """Compact UTF-8 JSON. A lone surrogate, which UTF-8 cannot carry, becomes `?`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def encode_message(message: Message) -> bytes:
+    """One message as it stands in every body from now on."""
+    return as_json(as_chat(message))
+
+
+def as_chat(message: Message) -> dict[str, object]:
+    """One message as Chat Completions has it."""
+    match message:
+        case SystemText(text):
+            return {"role": "system", "content": text}
+        case UserText(text):
+            return {"role": "user", "content": text}
+        case ToolText(call_id, text):
+            return {"role": "tool", "tool_call_id": call_id, "content": text}
+        case Answered(reply):
+            return _assistant(reply)
+        case _:
+            assert_never(message)
+
+
+def _assistant(reply: Reply) -> dict[str, object]:
+    # a reply that was cut never had its calls run, and a call without an answer is refused by providers
+    if reply.cut or not reply.tool_calls:
+        return {"role": "assistant", "content": reply.text}
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in reply.tool_calls
+    ]
+    return {"role": "assistant", "content": reply.text or None, "tool_calls": calls}
+
+
+def encode_tools(tools: Sequence[ToolDefinition]) -> bytes:
+    """The tool definitions as they stand in every body; empty when there are none."""
+    if not tools:
+        return b""
+    return as_json(
+        [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+            }
+            for tool in tools
+        ]
+    )
+
+
+def chat_body(model: str, messages: Sequence[bytes], *, tools: bytes, max_output: int) -> bytes:
+    """A streamed request with usage, at most `max_output` output tokens, reasoning included."""
+    parts = [
+        b'{"model":' + as_json(model),
+        b'"stream":true,"stream_options":{"include_usage":true}',
+        b'"max_completion_tokens":%d' % max_output,
+        *([b'"tools":' + tools] if tools else []),
+        b'"messages":[' + b",".join(messages) + b"]}",
+    ]
+    return b",".join(parts)
