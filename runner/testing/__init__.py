@@ -1,0 +1,1 @@
+"""What tests of runner, and of things built on it, can use: a provider that bills for real."""
