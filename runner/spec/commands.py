@@ -45,7 +45,7 @@ def _has_program(entry: Node, check: Check, on_path: Callable[[str], bool]) -> N
 
 def _check(entry: Node) -> Check:
     if not isinstance(entry, Map):
-        argv = fields.command(entry, "checks")
+        argv = fields.command(entry, "a check")
         return Check(name=_name(argv), argv=argv, line=entry.at.line)
     table = fields.known(entry, keys.CHECK, "a check")
     run = table.get("run")
@@ -106,7 +106,9 @@ def setup_of(top: Map) -> tuple[tuple[str, ...], ...]:
     node = top.get("setup")
     if node is None:
         return ()
-    return tuple(fields.command(entry, "setup") for entry in fields.entries(node, "setup", example="setup: [npm ci]"))
+    return tuple(
+        fields.command(entry, "a setup command") for entry in fields.entries(node, "setup", example="setup: [npm ci]")
+    )
 
 
 def services_of(top: Map) -> tuple[Service, ...]:
@@ -125,7 +127,7 @@ def services_of(top: Map) -> tuple[Service, ...]:
 
 def _service(entry: Node) -> Service:
     if not isinstance(entry, Map):
-        argv = fields.command(entry, "services")
+        argv = fields.command(entry, "a service")
         return Service(name=_name(argv), argv=argv)
     table = fields.known(entry, keys.SERVICE, "a service")
     run = table.get("run")

@@ -53,25 +53,31 @@ def read_spec(path: Path) -> str:
     """The text of a spec file; raise ConfigError when it is no file, unreadable, over the size limit or not UTF-8."""
     try:
         # a FIFO must be refused, not waited for
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123  Path.open takes no flags
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                raise ConfigError(
-                    f"the spec is {what}", path=path, hint="name a Markdown file, or '-' for standard input"
-                )
-            if status.st_size > MAX_BYTES:
-                raise too_large(str(path))
-            return read_stream(file, str(path))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise ConfigError(
-            "there is no such file", path=path, hint="check the name, or write one with 'runner init'"
-        ) from None
+        hint = "check the name, or write a spec with 'runner init'"
+        raise ConfigError("there is no such file", path=path, hint=hint) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(
-            f"the spec cannot be read: {reason}", path=path, hint="check its name and permissions"
-        ) from None
+        raise _unreadable(path, error) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            hint = "name a Markdown file, or '-' for standard input"
+            raise ConfigError(f"the spec is {what}", path=path, hint=hint)
+        if status.st_size > MAX_BYTES:
+            raise too_large(str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return read_stream(file, str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> ConfigError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ConfigError(f"the spec cannot be read: {reason}", path=path, hint="check its name and permissions")
 
 
 def read_stream(stream: BinaryIO, path: str = STDIN_PATH) -> str:

@@ -78,7 +78,9 @@ def whole(node: Node, name: str, *, least: int = 0, most: int = _MAX_INT) -> int
             node, f"{name} is not a whole number", f"write digits, e.g. '{name.rpartition('.')[2]}: {max(least, 10)}'"
         )
     if not least <= value <= most:
-        raise node.at.error(f"{name} is not between {least} and {most}: {value}", hint=f"the least is {least}")
+        raise node.at.error(
+            f"{name} is not between {least} and {most}: {value}", hint=f"write one from {least} to {most}"
+        )
     return value
 
 
@@ -118,7 +120,7 @@ def seconds(node: Node, name: str, *, least: int = 0) -> int:
     except ValueError:
         raise wrong(node, f"{name} is not a duration", hint) from None
     if not least <= value <= _MAX_SECONDS:
-        raise wrong(node, f"{name} is not between {least} seconds and ten years", hint)
+        raise wrong(node, f"{name} is not between {least}s and ten years", hint)
     return value
 
 
@@ -154,7 +156,9 @@ def command(node: Node, name: str) -> tuple[str, ...]:
     if isinstance(node, Seq):
         argv = tuple(_word(item, name) for item in node.items)
         if not argv or not argv[0].strip():
-            raise node.at.error(f"{name} is an empty command", hint=f"write e.g. '{name}: [pytest, -q]'")
+            raise node.at.error(
+                f"{name} is an empty command", hint="write its program and arguments, e.g. [pytest, -q]"
+            )
         return argv
     if not isinstance(node, Scalar) or node.is_empty or not node.text.strip():
         raise wrong(node, f"{name} is not a command", "write text for the shell, or a list like [pytest, -q]")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from runner.errors import ConfigError
@@ -221,5 +221,7 @@ class _Composer:
                     f"the key '{key.text}' is written twice (first on line {first.at.line})", hint="keep one of them"
                 )
             seen[key.text] = key
-            entries.append((key, self._node(next(self._tokens), depth + 1)))
+            value = self._node(next(self._tokens), depth + 1)
+            # the parser finds that a value is missing only at the next line
+            entries.append((key, replace(value, at=key.at) if value == Scalar(value.at, "", plain=True) else value))
         return Map(at, tuple(entries))

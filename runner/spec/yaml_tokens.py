@@ -66,7 +66,9 @@ def tokens(source: str) -> Iterator[Token]:
         ) from None
     except MarkedYAMLError as error:
         fault = error
-        mark = fault.problem_mark or fault.context_mark
+        # what never closes is found at the end, and mended where it opened
+        unclosed = "stream" in str(fault.problem)
+        mark = (fault.context_mark if unclosed else None) or fault.problem_mark or fault.context_mark
         told = ", ".join(str(part) for part in (fault.problem, fault.context) if part)
         raise NotYamlError(
             f"this is not YAML: {told}", int(mark.index) if mark is not None else 0, hint=_hint(told)
