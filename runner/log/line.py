@@ -1,0 +1,184 @@
+"""One line of the log: an event's place in the journal, its body made fit for other eyes, and a sum over the line.
+
+Rendering is deterministic, so that `verify` can compare whole lines byte by byte. Whoever changes what a line looks
+like raises `VERSION`: lines of another version are compared by their sum and their place in the chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from runner.events.codec import encode
+from runner.events.facts import Stamped
+from runner.secrets import mask_patterns
+from runner.values import Ms
+
+VERSION = 1
+
+LONGEST_TEXT = 8_192
+LONGEST_LIST = 200
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SUM = b',"sum":"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One event as the journal stores it: `body` is canonical JSON, `prev` and `hash` are hex SHA-256."""
+
+    run: str
+    seq: int
+    at: Ms
+    kind: str
+    body: str
+    prev: str
+    hash: str
+
+
+class Stored(Protocol):
+    """What a store gives for one event."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> Ms: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def prev(self) -> str: ...
+    @property
+    def hash(self) -> str: ...
+
+
+def rows_of(run: str, stored: Iterable[Stored]) -> Iterator[Row]:
+    """Name the run of each stored event."""
+    for one in stored:
+        yield Row(run=run, seq=one.seq, at=one.at, kind=one.kind, body=one.body, prev=one.prev, hash=one.hash)
+
+
+def row_of(stamped: Stamped) -> Row:
+    """Show a recorded event the way the journal stores it."""
+    event = stamped.event
+    return Row(
+        run=stamped.run,
+        seq=stamped.seq,
+        at=stamped.at,
+        kind=type(event).__name__,
+        body=encode(event),
+        prev=stamped.prev,
+        hash=stamped.hash,
+    )
+
+
+def iso(at: Ms) -> str:
+    """Write a moment as ISO 8601 in UTC with milliseconds."""
+    return f"{(_EPOCH + timedelta(milliseconds=at)).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+
+
+def render(row: Row) -> bytes:
+    """Write one event as one line, newline included; key-like text masked, long text cut and named by its SHA-256."""
+    text = _renderer()(
+        None,
+        "",
+        {
+            "seq": row.seq,
+            "at": iso(row.at),
+            "run": row.run,
+            "kind": row.kind,
+            "prev": row.prev,
+            "hash": row.hash,
+            "body": _fit(msgspec.json.decode(row.body)),
+            "v": VERSION,
+        },
+    )
+    return sealed(text.encode())
+
+
+def sealed(text: bytes) -> bytes:
+    """Close a line with the SHA-256 of everything before its `sum`."""
+    opened = text.removesuffix(b"}")
+    return b'%s%s%s"}\n' % (opened, _SUM, hashlib.sha256(opened).hexdigest().encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a sound line says of itself."""
+
+    run: str
+    seq: int
+    at: str
+    kind: str
+    prev: str
+    hash: str
+    v: int
+
+    def holds(self, row: Row) -> bool:
+        """Whether this line stands for `row`."""
+        ours = (self.run, self.seq, self.at, self.kind, self.prev, self.hash)
+        return ours == (row.run, row.seq, iso(row.at), row.kind, row.prev, row.hash)
+
+
+def read(line: bytes) -> Place | None:
+    """Read a line's place; None unless it is whole and its sum is right."""
+    opened, found, rest = line.rpartition(_SUM)
+    if not found or rest != b'%s"}\n' % hashlib.sha256(opened).hexdigest().encode():
+        return None
+    try:
+        return msgspec.json.decode(line, type=Place)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+@cache
+def _renderer() -> Callable[[object, str, dict[str, object]], str]:
+    # structlog takes 40 ms to import: only a process that writes or checks a log pays
+    import structlog
+
+    def encoded(value: object, **_: object) -> str:
+        return msgspec.json.encode(value).decode()
+
+    renderer = structlog.processors.JSONRenderer(serializer=encoded)
+
+    def rendered(logger: object, name: str, fields: dict[str, object]) -> str:
+        line = renderer(logger, name, fields)
+        return line if isinstance(line, str) else line.decode()
+
+    return rendered
+
+
+# What JSON can say.
+_Value: TypeAlias = "str | int | float | bool | list[_Value] | dict[str, _Value] | None"
+
+
+def _fit(value: _Value) -> _Value:
+    """Mask and bound every text and list inside `value`, however deep."""
+    match value:
+        case str():
+            return _fit_text(value)
+        case list():
+            kept: list[_Value] = [_fit(item) for item in value[:LONGEST_LIST]]
+            if len(value) > LONGEST_LIST:
+                kept.append(f"… {len(value) - LONGEST_LIST} more")
+            return kept
+        case dict():
+            return {name: _fit(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _fit_text(text: str) -> str:
+    # masked before it is cut: half a key no longer looks like one
+    shown = mask_patterns(text)
+    if len(shown) <= LONGEST_TEXT:
+        return shown
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{shown[:LONGEST_TEXT]}… [{len(shown) - LONGEST_TEXT} more characters, sha256 {digest}]"
