@@ -1,0 +1,92 @@
+"""Watches the protected files of a workspace, so that a change of one has an author."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from runner.checks.protect import Protection
+from runner.ports import Workspace
+
+# Two writes within one tick of the file system's clock leave the same time stamp: what is that young is read again.
+_RACY_NS = 100_000_000
+
+_Stamp = tuple[int, int, int, int, int]
+
+
+def _nothing() -> Mapping[str, str]:
+    return {}
+
+
+class WorkspaceGuard:
+    """Implements `ports.Guard`. `accepted` gives the changes the user accepted (path -> digest, "" = deleted)."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        protection: Protection,
+        *,
+        base: str,
+        accepted: Callable[[], Mapping[str, str]] = _nothing,
+    ) -> None:
+        self._workspace = workspace
+        self._protection = protection
+        self._base = base
+        self._accepted = accepted
+        self._known: dict[str, tuple[_Stamp, str]] = {}
+        self._base_digests: dict[str, str] = {}
+
+    def look(self) -> Mapping[str, str]:
+        """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
+        root = self._workspace.root.resolve()
+        folders: dict[Path, bool] = {}
+        return {path: self._digest(root, path, folders) for path in sorted(self._protection.paths)}
+
+    def differing(self) -> tuple[str, ...]:
+        accepted = self._accepted()
+        changed = {change.path for change in self._workspace.changes(self._base, self._workspace.snapshot().tree)}
+        root = self._workspace.root.resolve()
+        folders: dict[Path, bool] = {}
+        differing: list[str] = []
+        for path in sorted(changed & self._protection.paths):
+            digest = self._digest(root, path, folders)
+            if digest != self._base_digest(path) and digest != accepted.get(path):
+                differing.append(path)
+        return tuple(differing)
+
+    def _base_digest(self, path: str) -> str:
+        if path not in self._base_digests:
+            self._base_digests[path] = self._protection.digest(path, self._workspace.read(self._base, path))
+        return self._base_digests[path]
+
+    def _digest(self, root: Path, path: str, folders: dict[Path, bool]) -> str:
+        full = root / path
+        if full.parent not in folders:
+            # A folder that became a link leads elsewhere: what it shows is not the workspace's.
+            folders[full.parent] = full.parent.resolve() == full.parent
+        try:
+            found = os.lstat(full)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        if not folders[full.parent] or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+            return ""
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+        known = self._known.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        digest = self._read(path, full, is_link=stat.S_ISLNK(found.st_mode))
+        if time.time_ns() - found.st_ctime_ns > _RACY_NS:
+            self._known[path] = (stamp, digest)
+        return digest
+
+    def _read(self, path: str, full: Path, *, is_link: bool) -> str:
+        try:
+            # git keeps a link as the bytes of its target.
+            data = os.fsencode(full.readlink()) if is_link else full.read_bytes()
+        except OSError as error:
+            # Unreadable is not unchanged: the name of the error is no digest of any content.
+            return f"unreadable: {error.strerror}"
+        return self._protection.digest(path, data)

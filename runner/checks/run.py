@@ -1,0 +1,232 @@
+"""The spec's checks, run on a scoring view and never on the workspace."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.checks import names
+from runner.checks.junit import LARGEST_REPORT
+from runner.checks.process import Program, answers, end_marked
+from runner.checks.protect import Protection
+from runner.checks.results import Evidence, Masks, Outcome, judge, tail_of, total_score
+from runner.checks.setup import Products, run_setup
+from runner.checks.view import View, ViewBuilder, remove
+from runner.ports import Interrupt, Verdict, Workspace
+from runner.spec.model import Check, Service, Spec
+from runner.values import CheckResult
+
+SETUP_TIMEOUT_S = 1_800
+RESULTS = "{results}"
+
+# They name code, or options, from outside the view.
+_DROPPED = frozenset(
+    {"PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONUSERBASE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
+)
+_SERVICE_GRACE_S = 2.0
+
+
+class SpecChecks:
+    """Implements `ports.Checks`.
+
+    `scratch` is a directory of this run alone, outside the workspace, kept between iterations; make the object
+    before the agent starts: it notes which ignored folders the workspace has. `env` is the whole environment of the
+    checks. `normalise` gives a spec's text with every checkbox open.
+
+    When `interrupt` fires, `run` ends everything and returns soon; its verdict then has a note `interrupted` and is
+    no judgement of the tree: look at `interrupt.fired` before recording it.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        scratch: Path,
+        *,
+        env: Mapping[str, str],
+        vault: Masks,
+        normalise: Callable[[str], str] = str,
+    ) -> None:
+        self._env = {name: value for name, value in env.items() if name not in _DROPPED}
+        # The view is thrown away; byte code would only be written through links, into the workspace.
+        self._env["PYTHONDONTWRITEBYTECODE"] = "1"
+        self._vault = vault
+        self._workspace = workspace
+        self._views = ViewBuilder(workspace, scratch, env=self._env, normalise=normalise)
+        self._scratch = scratch.resolve()
+        self._products = Products(workspace, self._scratch)
+        self._programs = 0
+
+    def protection(self, spec: Spec, base: str) -> Protection:
+        """What is protected under `spec` and checkpoint 0, for a `WorkspaceGuard`."""
+        return self._views.protection(spec, base)
+
+    def run(self, spec: Spec, *, tree: str, base: str, accepted: Mapping[str, str], interrupt: Interrupt) -> Verdict:
+        if not spec.checks:
+            return Verdict(results=(), score=None)
+        # A runner that was killed may have left programs that hold a port or write into the old view.
+        end_marked(self._mark())
+        for old in self._scratch.glob("results-*"):
+            remove(old)
+        key = self._products.key(spec, tree) if spec.setup else ""
+        fresh = not (spec.setup and self._products.take(self._views.path, key))
+        view = self._views.build(spec, tree=tree, base=base, accepted=accepted)
+        notes = list(view.notes)
+        trouble = ""
+        if spec.setup and not fresh:
+            self._products.put(view.path, key)
+        elif spec.setup:
+            notes.append("setup ran in the scoring view")
+            trouble = run_setup(spec, self._products, view, key, lambda argv: self._setup(argv, view, interrupt))
+        if trouble:
+            results = tuple(self._none(check, trouble) for check in spec.checks)
+        else:
+            results = self._with_services(spec, view, interrupt, notes)
+        end_marked(self._mark())
+        if interrupt.fired:
+            notes.append("interrupted")
+        return Verdict(
+            results=results,
+            score=total_score(spec.checks, results),
+            left_out=view.left_out,
+            self_tested=view.self_tested,
+            notes=tuple(self._vault.mask(note) for note in notes),
+        )
+
+    def _with_services(self, spec: Spec, view: View, interrupt: Interrupt, notes: list[str]) -> tuple[CheckResult, ...]:
+        started: list[Program] = []
+        try:
+            for service in spec.services:
+                if (trouble := self._start(service, view, started, interrupt)) != "":
+                    return tuple(self._none(check, trouble) for check in spec.checks)
+            results: list[CheckResult] = []
+            for check in spec.checks:
+                if interrupt.fired:
+                    results.append(self._none(check, "interrupted"))
+                    continue
+                results.append(self._check(check, view, interrupt))
+                notes += [
+                    f"the service {service.name!r} had ended after the check {check.name!r}"
+                    for service, program in zip(spec.services, started, strict=True)
+                    if program.ended and service.ready_port is not None
+                ]
+            return tuple(results)
+        finally:
+            for program in reversed(started):
+                program.stop(grace_s=_SERVICE_GRACE_S)
+
+    def _check(self, check: Check, view: View, interrupt: Interrupt) -> CheckResult:
+        with self._results_directory() as results:
+            argv = tuple(word.replace(RESULTS, str(results)) for word in check.argv)
+            program = names.test_program(check.argv)
+            report = check.report.replace(RESULTS, str(results))
+            if check.parse == "exit" and program == "pytest":
+                # Its own count tells an empty or unfinished run from a green one.
+                report = str(results / "runner-junit.xml")
+                argv = _with_report(argv, report)
+            stated = (view.path / report) if report else None
+            if stated is not None and not stated.is_relative_to(results):
+                # Whatever stands there now was not written by this check.
+                remove(stated)
+            outcome = self._program(argv, view, split=check.parse in {"tap", "number"}).run(
+                timeout_s=check.timeout_s, interrupt=interrupt
+            )
+            found = [stated] if stated is not None else sorted(results.glob("*.xml")) if check.parse == "junit" else []
+            reports = [data for path in found if (data := _read_report(path, (view.path, results))) is not None]
+            if check.parse in {"tap", "number"} and report and not reports:
+                return self._none(check, f"no report at {check.report}", outcome)
+            evidence = Evidence(reports=reports, program=program, may_skip=view.may_skip)
+            return judge(check, outcome, evidence, vault=self._vault)
+
+    def _setup(self, argv: tuple[str, ...], view: View, interrupt: Interrupt) -> str:
+        outcome = self._program(argv, view).run(timeout_s=SETUP_TIMEOUT_S, interrupt=interrupt)
+        if outcome.exit_code == 0:
+            return ""
+        how = outcome.trouble or f"exit code {outcome.exit_code}"
+        return tail_of(outcome, [f"setup {' '.join(argv)!r} failed: {how}"], vault=self._vault)
+
+    def _start(self, service: Service, view: View, started: list[Program], interrupt: Interrupt) -> str:
+        """Start one service and wait until it answers; what went wrong, or ""."""
+        port = service.ready_port
+        if port is not None and answers(port):
+            return f"the service {service.name!r} was not started: something answers on port {port} already"
+        program = self._program(service.argv, view)
+        started.append(program)
+        end = time.monotonic() + service.timeout_s
+        while port is not None and not answers(port):
+            late = f"in {service.timeout_s} s" if time.monotonic() > end else "before it ended" if program.ended else ""
+            if late:
+                printed = program.printed()[-2000:]
+                return f"{printed}\nthe service {service.name!r} did not answer on port {port} {late}"
+            if interrupt.wait(0.05):
+                return "interrupted"
+        return ""
+
+    def _program(self, argv: tuple[str, ...], view: View, *, split: bool = False) -> Program:
+        self._programs += 1
+        return Program(argv, cwd=view.path, env=self._env, mark=f"{self._mark()}{self._programs}.", split=split)
+
+    def _none(self, check: Check, trouble: str, outcome: Outcome | None = None) -> CheckResult:
+        """The result of a check that could not be judged."""
+        ran = outcome if outcome is not None else Outcome(exit_code=None, output="")
+        return CheckResult(
+            name=check.name,
+            exit_code=ran.exit_code,
+            score=0.0,
+            seconds=ran.seconds,
+            tail=tail_of(ran, [*([ran.trouble] if ran.trouble else []), *trouble.splitlines()], vault=self._vault),
+        )
+
+    def _mark(self) -> str:
+        """What the programs of this run are known by, also after a crash."""
+        path = self._scratch / "mark"
+        if not path.is_file():
+            path.write_text(secrets.token_hex(12), "utf-8")
+        return f"{path.read_text('utf-8')}."
+
+    @contextmanager
+    def _results_directory(self) -> Generator[Path]:
+        """A directory nobody could know before, mode 0700, gone afterwards."""
+        path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=self._scratch))
+        try:
+            yield path
+        finally:
+            remove(path)
+
+
+def _with_report(argv: tuple[str, ...], report: str) -> tuple[str, ...]:
+    if argv[:2] == names.SHELL:
+        return (*argv[:2], f"{argv[2]} --junitxml='{report}'")
+    return (*argv, f"--junitxml={report}")
+
+
+def _read_report(path: Path, allowed: tuple[Path, ...]) -> bytes | None:
+    """A report's bytes, one more than the limit at most; None unless it is a plain file where a check may write one."""
+    folder = Path(posixpath.normpath(path.parent))
+    if not any(folder.resolve().is_relative_to(each) for each in allowed):
+        return None
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        return file.read(LARGEST_REPORT + 1)
+
+
+def free(scratch: Path) -> None:
+    """Remove a run's scoring view and all that belongs to it; the scratch directory is gone afterwards."""
+    if scratch.is_dir():
+        mark = scratch / "mark"
+        if mark.is_file():
+            end_marked(f"{mark.read_text('utf-8')}.")
+        remove(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
