@@ -13,6 +13,7 @@ from runner.values import NanoUsd, parse_duration, parse_usd
 
 SHELL = ("/bin/sh", "-c")
 _MAX_INT = 10**15
+_MAX_TEXT = 500
 _MAX_SECONDS = 10 * 366 * 24 * 3600
 _INT = re.compile(r"[0-9]{1,3}(?:_?[0-9]{3})*\Z|[0-9]+\Z", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?\Z|\.[0-9]{1,12}\Z", re.ASCII)
@@ -43,7 +44,7 @@ def known(table: Map, names: tuple[str, ...], where: str) -> Map:
     for key, _ in table.entries:
         if key.text not in names:
             place = f" in {where}" if where else ""
-            raise key.at.error(f"unknown key {key.text!r}{place}", hint=advice(key.text, names))
+            raise key.at.error(f"unknown key {shown(key)}{place}", hint=advice(key.text[:40], names))
     return table
 
 
@@ -59,6 +60,8 @@ def text(node: Node, name: str, *, example: str) -> str:
     if not isinstance(node, Scalar) or node.is_empty or not node.text.strip():
         raise wrong(node, f"{name} is not text", f"write '{example}'")
     value = node.text.strip()
+    if len(value) > _MAX_TEXT:
+        raise node.at.error(f"{name} is longer than {_MAX_TEXT} characters", hint=f"write '{example}'")
     if any(ord(char) < 32 or char in "\x7f\u2028\u2029\x85" for char in value):
         raise node.at.error(f"{name} is more than one line, or has control characters", hint=f"write '{example}'")
     return value

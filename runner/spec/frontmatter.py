@@ -218,7 +218,8 @@ class _Composer:
                 raise key.at.error("a key must be a word", hint="write 'key: value'")
             if (first := seen.get(key.text)) is not None:
                 raise key.at.error(
-                    f"the key '{key.text}' is written twice (first on line {first.at.line})", hint="keep one of them"
+                    f"the key '{key.text[:40]}' is written twice (first on line {first.at.line})",
+                    hint="keep one of them",
                 )
             seen[key.text] = key
             value = self._node(next(self._tokens), depth + 1)

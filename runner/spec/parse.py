@@ -18,7 +18,7 @@ from runner.spec.model import DEFAULT_PROMISE, Spec, Stall
 from runner.values import Limits, Ms
 
 MAX_BYTES = 1_000_000
-_HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*\Z")
+_HEADING = re.compile(r" {0,3}#{1,6}[ \t](.*)")
 _FENCE = re.compile(r" {0,3}(?:```|~~~)")
 
 
@@ -100,10 +100,18 @@ def _title(body: str) -> str:
     for line in body.splitlines():
         if _FENCE.match(line):
             fenced = not fenced
-        if not fenced and (heading := _HEADING.match(line)) and heading[1]:
-            return heading[1]
+        if not fenced and (heading := _HEADING.match(line)):
+            title = heading[1].strip()
+            closed = title.rstrip("#")
+            title = closed.rstrip() if not closed or closed[-1] in " \t" else title
+            if title:
+                return _short(title)
         first = first or line.strip()
-    return first if len(first) <= 80 else f"{first[:79]}…"
+    return _short(first)
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= 80 else f"{title[:79]}…"
 
 
 def _target(top: Map) -> float:

@@ -1,5 +1,7 @@
 """What a sound spec says is what runner reads, exactly."""
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -73,6 +75,8 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read() -> None:
 
 def test_the_title_is_the_first_heading_outside_fences() -> None:
     assert read("words\n```\n# no\n```\n## The *title* ##\n").title == "The *title*"
+    assert read("# C#\n").title == "C#"
+    assert read("#\n## ##\nwords\n").title == "#"
     assert read(f"{'long ' * 40}\n").title == f"{'long ' * 15}long…"
 
 
@@ -251,3 +255,24 @@ def test_the_full_example_has_every_key() -> None:
     assert missing == set()
     inside = text.partition("\n---\n")[0]
     assert [key.name for key in KEYS if "[]." in key.name and f"{key.name.partition('[].')[2]}: " not in inside] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# " + " " * 900_000 + "x",
+        "`" * 900_000 + "a`",
+        "- " * 450_000,
+        "---\nchecks: ['" + '"$aa$aa' * 9_000 + "']\n---\nx",
+        "---\n" + "".join(f"k{n}: {n}\n" for n in range(5_000)) + "---\nx",
+        "---\n" + "k" * 60_000 + ": 1\n---\nx",
+        "---\nmodel: " + "m" * 60_000 + "\n---\nx",
+        "---\n" + "\n" * 900_000,
+    ],
+    ids=["blanks", "backticks", "markers", "quotes", "keys", "a long key", "a long model", "no end"],
+)
+def test_no_text_within_the_limit_takes_long(text: str) -> None:
+    started = time.process_time()
+    with suppress(ConfigError):
+        parse_spec(text, "spec.md", on_path=lambda _: True, now=NOW, known_models=[f"model-{n}" for n in range(2_000)])
+    assert time.process_time() - started < 10
