@@ -112,6 +112,7 @@ class Background:
         self.title = f"{self.handle}: {self.title}"
         self._news = self._no_news()
         self._register[self.handle] = self
+        self._heard = time.monotonic()
         self._command.go()
         self._thread.start()
         return ToolOutcome(

@@ -145,7 +145,8 @@ class Keeper:
         os.dup2(self.stdin or os.open(os.devnull, os.O_RDONLY), 0)
         if self.stdin:
             os.close(self.stdin)
-        for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores these; everything else is as exec leaves it.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         if os.read(door, 1) != b"!":
             os._exit(125)
@@ -265,12 +266,12 @@ def _noticed(number: int, frame: object) -> None:
 
 def main() -> None:
     """Keep the command that comes over the socket."""
-    # Runner decides when this ends: an interrupt at the terminal is its to pass on.
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     keeper = Keeper(Request(), int(sys.argv[1]))
+    # Runner decides when this ends. Only after the fork: the command must heed them from its first moment.
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     tell(f"pid {keeper.pid}")
     keeper.serve()
 
