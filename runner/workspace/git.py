@@ -1,0 +1,159 @@
+"""The one door to git: a git directory of our own, an empty environment, no configuration of anybody else.
+
+git takes orders from the repository it works in: `core.fsmonitor`, filters, hooks and includes are programs an agent
+could have written. So runner's git never opens the user's repository, only a directory that runner made itself, and
+it never converts content: bytes go in and out through object commands alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from runner.errors import StateError, WorkspaceError
+
+_SETTINGS = (
+    "core.fsync=all",
+    "core.fsyncMethod=batch",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",
+    "core.bigFileThreshold=1m",
+    "core.compression=1",
+    "core.logAllRefUpdates=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "diff.renames=true",
+    "protocol.allow=never",
+)
+_OPTIONS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
+
+# Content is bytes here, whatever a `.gitattributes` of the workspace asks for.
+ATTRIBUTES = "* -text -filter -ident -working-tree-encoding -eol -crlf -merge\n"
+
+TIMEOUT_S = 900
+_ASK_AT_ONCE = 200
+
+
+def bare_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What our git sees of the world: where programs are, and that nobody may be asked anything."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        **(extra or {}),
+    }
+
+
+class Git:
+    """Runs git on one git directory that runner owns. Every exit status is looked at."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def create(self) -> None:
+        """Make the directory if it is not there; safe to repeat, and to interrupt."""
+        if (self.directory / "runner-made").exists():
+            return
+        try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.run(
+                "init", "--quiet", "--bare", "--template=", "--object-format=sha1", str(self.directory), at=Path("/")
+            )
+            (self.directory / "info").mkdir(exist_ok=True)
+            (self.directory / "info" / "attributes").write_text(ATTRIBUTES, "utf-8")
+            (self.directory / "runner-made").touch()
+        except OSError as error:
+            raise StateError(f"cannot make {self.directory}: {error.strerror}") from error
+
+    def argv(self, args: Iterable[str], work_tree: Path | None) -> list[str]:
+        tree = [] if work_tree is None else [f"--work-tree={work_tree}"]
+        return ["git", *_OPTIONS, f"--git-dir={self.directory}", *tree, *args]
+
+    def run(
+        self,
+        *args: str,
+        give: bytes | IO[bytes] = b"",
+        work_tree: Path | None = None,
+        at: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        ok: tuple[int, ...] = (0,),
+    ) -> bytes:
+        """Run one command and return what it printed; WorkspaceError in git's own words when it did not work."""
+        try:
+            done = subprocess.run(
+                self.argv(args, work_tree),
+                input=give if isinstance(give, bytes) else None,
+                stdin=None if isinstance(give, bytes) else give,
+                cwd=at or work_tree or self.directory,
+                env=bare_environment(env),
+                capture_output=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise WorkspaceError(f"cannot run git: {error}", hint="install git 2.36 or newer") from error
+        except subprocess.TimeoutExpired as error:
+            raise WorkspaceError(f"git {args[0]} did not answer within {TIMEOUT_S} s") from error
+        if done.returncode not in ok:
+            words = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+            raise WorkspaceError(f"git {args[0]}: {words}", hint=f"git directory: {self.directory}")
+        return done.stdout
+
+    def text(self, *args: str, give: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+        """One line of answer."""
+        return self.run(*args, give=give, env=env).decode("utf-8", "replace").strip()
+
+    def missing(self, names: Iterable[str]) -> set[str]:
+        """Which of these objects are not stored here."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        if not asked:
+            return set()
+        lines = self.run("cat-file", "--batch-check", give=asked).decode().splitlines()
+        return {line.split(" ", 1)[0] for line in lines if line.endswith(" missing")}
+
+    @contextmanager
+    def blobs(self, names: list[str]) -> Generator[Iterator[tuple[int, IO[bytes]]]]:
+        """Each object as its size and a stream of exactly that many bytes, in order; read one before the next."""
+        with subprocess.Popen(
+            self.argv(["cat-file", "--batch"], None),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self.directory,
+            env=bare_environment(),
+        ) as process:
+            try:
+                yield self._answers(process, names)
+            finally:
+                with suppress(BrokenPipeError):
+                    if process.stdin is not None:
+                        process.stdin.close()
+                process.kill()
+
+    def _answers(self, process: subprocess.Popen[bytes], names: list[str]) -> Iterator[tuple[int, IO[bytes]]]:
+        ask, answer = process.stdin, process.stdout
+        if ask is None or answer is None:
+            raise WorkspaceError("git cat-file has no pipes")
+        # A few questions at a time fit in the pipe, so that neither side waits for the other for ever.
+        for start in range(0, len(names), _ASK_AT_ONCE):
+            some = names[start : start + _ASK_AT_ONCE]
+            ask.write("".join(f"{name}\n" for name in some).encode())
+            ask.flush()
+            for name in some:
+                head = answer.readline().split()
+                if len(head) != 3:
+                    raise WorkspaceError(f"object {name} is missing in {self.directory}")
+                yield int(head[2]), answer
+                answer.read(1)
