@@ -108,7 +108,7 @@ class State:
     active_ms: int = 0
     progress_ms: int = 0
     limits: Limits = field(default_factory=Limits)
-    limit_sources: Mapping[str, str] = MappingProxyType({})
+    limit_sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     spec_text: str = ""
     money: Money = field(default_factory=Money)
     iterations: int = 0
@@ -117,8 +117,8 @@ class State:
     note: str = ""
     scored: tuple[Scored, ...] = ()
     checks: ChecksFinished | None = None
-    open_calls: Mapping[str, CallDispatched] = MappingProxyType({})
-    open_tools: Mapping[str, ToolStarted] = MappingProxyType({})
+    open_calls: Mapping[str, CallDispatched] = field(default_factory=lambda: MappingProxyType({}))
+    open_tools: Mapping[str, ToolStarted] = field(default_factory=lambda: MappingProxyType({}))
     checkpoint: CheckpointMade | None = None
     base: CheckpointMade | None = None
     dirty: bool = False
@@ -127,8 +127,8 @@ class State:
     setup: SetupFinished | None = None
     ticked: tuple[str, ...] = ()
     warned: frozenset[str] = frozenset()
-    protected: Mapping[str, ProtectedChanged] = MappingProxyType({})
-    accepted: Mapping[str, str] = MappingProxyType({})
+    protected: Mapping[str, ProtectedChanged] = field(default_factory=lambda: MappingProxyType({}))
+    accepted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     violated: BoundViolated | None = None
     exhausted: CallRefused | None = None
     excused: int = 0
