@@ -329,7 +329,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--prices", type=Path, help="a price file over the built-in book")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--random-usage", action="store_true", help="bill a random amount up to the bounds")
-    parser.add_argument("--faults", default="", help="comma-separated, for the first requests in turn; - is none")
+    parser.add_argument("--faults", default="", help="comma-separated, for the first requests in turn (none: no fault)")
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--fault-kinds", default=",".join(LOSSES), help="comma-separated")
     parser.add_argument("--key", help="refuse requests without this API key")
@@ -346,7 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         recording=Recording.parse(recording.read_text("utf-8"), recording) if recording else None,
         seed=options.seed,
         random_usage=options.random_usage,
-        faults=tuple(None if name == "-" else Fault(name) for name in options.faults.split(",") if name),
+        faults=tuple(None if name == "none" else Fault(name) for name in options.faults.split(",") if name),
         fault_rate=options.fault_rate,
         fault_kinds=tuple(Fault(name) for name in options.fault_kinds.split(",") if name),
         key=options.key,

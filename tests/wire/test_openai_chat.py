@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -221,32 +222,38 @@ def test_no_error_ever_shows_the_key(fault: Fault | None, provider: ScriptedProv
 
 
 def test_a_redirect_is_not_followed():
-    with _Once(b"HTTP/1.1 307 Moved\r\nlocation: /v2/chat/completions\r\ncontent-length: 0\r\n\r\n") as once:
-        with pytest.raises(LostError, match="307"):
-            send(model(once.url))
-        assert once.connections == 1
+    once = _Once(b"HTTP/1.1 307 Moved\r\nlocation: /v2/chat/completions\r\ncontent-length: 0\r\n\r\n")
+    with once, pytest.raises(LostError, match="307"):
+        send(model(once.url))
+    assert once.connections == 1
 
 
 def test_an_echoed_key_is_masked():
     error = json.dumps({"error": {"message": f"bad key {KEY}", "code": "invalid_api_key"}}).encode()
-    with _Once(b"HTTP/1.1 401 No\r\ncontent-length: %d\r\n\r\n%s" % (len(error), error)) as once:
-        with pytest.raises(UnbilledError, match=r"bad key \[secret\]"):
-            send(model(once.url))
+    with (
+        _Once(b"HTTP/1.1 401 No\r\ncontent-length: %d\r\n\r\n%s" % (len(error), error)) as once,
+        pytest.raises(UnbilledError, match=r"bad key \[secret\]"),
+    ):
+        send(model(once.url))
 
 
 def test_a_used_up_quota_is_not_worth_another_attempt():
     error = json.dumps({"error": {"message": "quota", "code": "insufficient_quota"}}).encode()
-    with _Once(b"HTTP/1.1 429 No\r\nretry-after: 20\r\ncontent-length: %d\r\n\r\n%s" % (len(error), error)) as once:
-        with pytest.raises(UnbilledError) as caught:
-            send(model(once.url))
+    with (
+        _Once(b"HTTP/1.1 429 No\r\nretry-after: 20\r\ncontent-length: %d\r\n\r\n%s" % (len(error), error)) as once,
+        pytest.raises(UnbilledError) as caught,
+    ):
+        send(model(once.url))
     assert (caught.value.retryable, caught.value.retry_after_s) == (False, 20.0)
 
 
 def test_a_stream_that_just_ends_is_lost():
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"hal"}}]}\n\n'
-    with _Once(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + chunk) as once:
-        with pytest.raises(LostError, match="ended before the reply did"):
-            send(model(once.url))
+    with (
+        _Once(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + chunk) as once,
+        pytest.raises(LostError, match="ended before the reply did"),
+    ):
+        send(model(once.url))
 
 
 def test_thirty_two_clients_are_billed_each_once(tmp_path: Path):
@@ -286,7 +293,7 @@ class _Once:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
 
-    def __enter__(self) -> "_Once":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
