@@ -3,16 +3,18 @@
 `Keys` is the one place where key values live. `Vault` replaces known values where text enters a run.
 `mask_patterns` covers what merely looks like a key, for log, reports and screen only: a fixture that a model writes
 into a file reaches the file as it is.
+
+The handover imports this before runner starts itself anew, so what only `Vault` needs is imported where it is used.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from urllib.parse import quote
+
+# the checkers know this name; typing itself takes 4 ms to import
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 SHORTEST = 8
 # Parts of a base64 text shorter than this occur by chance.
@@ -121,6 +123,10 @@ def _mark(name: str) -> str:
 
 def _forms(value: str) -> Iterator[str]:
     """Every way of writing `value` that is worth looking for."""
+    import base64
+    import json
+    from urllib.parse import quote
+
     data = value.encode("utf-8", errors="surrogateescape")
     yield value
     yield json.dumps(value)[1:-1]
@@ -158,11 +164,6 @@ _PATTERNS = r"""
 """
 
 
-@cache
-def _compiled() -> re.Pattern[str]:
-    return re.compile(_PATTERNS, re.VERBOSE | re.DOTALL)
-
-
 _HINTS = (
     "sk-",
     "gh",
@@ -185,7 +186,9 @@ def mask_patterns(text: str) -> str:
     """Replace what looks like a key by `[masked:KIND]`: for log, reports and screen, never for files."""
     if not any(hint in text for hint in _HINTS):
         return text
-    return _compiled().sub(_masked, text)
+    import re
+
+    return re.sub(_PATTERNS, _masked, text, flags=re.VERBOSE | re.DOTALL)
 
 
 def _masked(found: re.Match[str]) -> str:
