@@ -1,0 +1,222 @@
+"""Settings, each with its value and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+import msgspec
+
+from runner.config.dotenv import env_file as read_env_file
+from runner.config.environment import tool_env
+from runner.config.place import default_state_dir
+from runner.config.userfile import read_user_file
+from runner.errors import ConfigError
+from runner.models.keys import KNOWN_KEYS
+from runner.secrets import Keys
+
+T = TypeVar("T")
+
+VARIABLES: Mapping[str, str] = {
+    "RUNNER_CONFIG": "The user's configuration file, in place of the platform's.",
+    "RUNNER_MODEL": "The model of a run that names none.",
+    "RUNNER_PRICES": "Prices added to the built-in book (TOML).",
+    "RUNNER_STATE_DIR": "Where everything runner owns lives.",
+    "OPENAI_BASE_URL": "Another server that speaks OpenAI's Chat Completions.",
+}
+"""Environment variables runner reads, provider keys aside."""
+
+MIN_OUTPUT = 1_024
+MAX_OUTPUT = 16_384
+BUDGET_WAIT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """A value, and who said so: `built-in`, `spec`, `flag`, a variable's name, or a file's path."""
+
+    value: T
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What the command line says of settings; None where it says nothing."""
+
+    model: str | None = None
+    prices: Path | None = None
+    unattended: bool | None = None
+    worktree: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that steers a run beside its spec and its limits.
+
+    `environ` is the environment with `--env-file` laid over it, provider keys left out: the base of `tool_env`.
+    `file_keys` are the provider keys of `--env-file`; `notes` are sentences the user must see.
+    """
+
+    model: Setting[str | None]
+    prices: Setting[Path | None]
+    project: Setting[str | None]
+    state_dir: Setting[Path]
+    unattended: Setting[bool]
+    worktree: Setting[bool]
+    tools_env: Setting[tuple[str, ...]]
+    secrets: Setting[tuple[str, ...]]
+    on_stop: Setting[tuple[str, ...] | None]
+    on_park: Setting[tuple[str, ...] | None]
+    min_output: Setting[int]
+    max_output: Setting[int]
+    budget_wait_s: Setting[int]
+    openai_base_url: Setting[str | None]
+    environ: Mapping[str, str] = field(repr=False)
+    file_keys: Keys
+    notes: tuple[str, ...] = ()
+
+    def shown(self) -> Iterator[tuple[str, object, str]]:
+        """Give each setting's name, value and source, in order."""
+        for one in fields(self):
+            setting: object = getattr(self, one.name)
+            if isinstance(setting, Setting):
+                # a Setting of something: of what, matters to nobody who shows it
+                known = cast("Setting[object]", setting)
+                yield one.name, known.value, known.source
+
+    def tool_env(self) -> dict[str, str]:
+        """Choose the variables that tools, checks, setup and services get."""
+        return tool_env(self.environ, self.tools_env.value)
+
+    def listed_secrets(self) -> dict[str, str]:
+        """Give the values of the variables listed under `secrets`, for the vault."""
+        return {name: self.environ[name] for name in self.secrets.value if self.environ.get(name)}
+
+
+def user_config_path(environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """Tell where the user's configuration file is, and whether it was named (then it must exist)."""
+    if named := environ.get("RUNNER_CONFIG"):
+        return Path(named).expanduser().absolute(), True
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("runner", appauthor=False)) / "config.toml", False
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    env_file: Path | None = None,
+    spec_model: str | None = None,
+    flags: Flags | None = None,
+    workspace: Path | None = None,
+) -> Settings:
+    """Put the settings together. Raises ConfigError with file and line for what cannot be used."""
+    flags = flags or Flags()
+    listed = {} if env_file is None else read_env_file(env_file)
+    plain = {name: value for name, value in {**environ, **listed}.items() if name not in KNOWN_KEYS}
+    path, named = user_config_path(plain)
+    chosen = _Chosen(
+        user=read_user_file(path, required=named),
+        user_path=str(path),
+        environ=plain,
+        listed=listed,
+        env_file=str(env_file),
+    )
+    notes = list(_misspelt(plain))
+    if workspace is not None and path.resolve().is_relative_to(workspace.resolve()):
+        hooks = [hook for hook in ("on_stop", "on_park") if chosen.user.pop(hook, None) is not None]
+        notes += [
+            f"{hook} of {path} is ignored: that file is in the workspace, where an agent can write" for hook in hooks
+        ]
+    min_output, max_output = chosen.whole("min_output", MIN_OUTPUT), chosen.whole("max_output", MAX_OUTPUT)
+    if min_output.value > max_output.value:
+        raise ConfigError(
+            f"min_output ({min_output.value}) is above max_output ({max_output.value})",
+            path=path,
+            hint="lower min_output",
+        )
+    model = chosen.text("model", "RUNNER_MODEL")
+    prices = chosen.path("prices", "RUNNER_PRICES")
+    place = chosen.path("state_dir", "RUNNER_STATE_DIR")
+    return Settings(
+        model=_over(_over(model, spec_model, "spec"), flags.model, "flag"),
+        prices=_over(prices, flags.prices, "flag"),
+        project=chosen.text("project"),
+        state_dir=Setting(default_state_dir(), "built-in")
+        if place.value is None
+        else Setting(place.value, place.source),
+        unattended=_over_flag(chosen.flag("unattended"), flags.unattended),
+        worktree=_over_flag(chosen.flag("worktree"), flags.worktree),
+        tools_env=chosen.names("tools.env"),
+        secrets=chosen.names("secrets"),
+        on_stop=chosen.argv("on_stop"),
+        on_park=chosen.argv("on_park"),
+        min_output=min_output,
+        max_output=max_output,
+        budget_wait_s=chosen.whole("budget_wait", BUDGET_WAIT_S),
+        openai_base_url=chosen.text("", "OPENAI_BASE_URL"),
+        environ=plain,
+        file_keys=Keys({name: value for name, value in listed.items() if name in KNOWN_KEYS and value}, str(env_file)),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """Looks a setting up: env file, environment, user's file; each typed reader has one kind of value."""
+
+    user: dict[str, object]
+    user_path: str
+    environ: Mapping[str, str]
+    listed: Mapping[str, str]
+    env_file: str
+
+    def _find(self, name: str, variable: str, read: Callable[[str], T], kind: type[T]) -> Setting[T] | None:
+        if text := self.environ.get(variable, "").strip():
+            return Setting(read(text), self.env_file if variable in self.listed else variable)
+        value = self.user.get(name)
+        return Setting(value, self.user_path) if isinstance(value, kind) else None
+
+    def text(self, name: str, variable: str = "") -> Setting[str | None]:
+        found = self._find(name, variable, str, str)
+        return Setting(None, "built-in") if found is None else Setting(found.value, found.source)
+
+    def path(self, name: str, variable: str) -> Setting[Path | None]:
+        found = self._find(name, variable, lambda text: Path(text).expanduser(), Path)
+        return Setting(None, "built-in") if found is None else Setting(found.value, found.source)
+
+    def whole(self, name: str, default: int) -> Setting[int]:
+        return self._find(name, "", int, int) or Setting(default, "built-in")
+
+    def flag(self, name: str) -> Setting[bool]:
+        return self._find(name, "", bool, bool) or Setting(value=False, source="built-in")
+
+    def names(self, name: str) -> Setting[tuple[str, ...]]:
+        value = self.user.get(name)
+        if not isinstance(value, tuple):
+            return Setting((), "built-in")
+        return Setting(msgspec.convert(value, tuple[str, ...]), self.user_path)
+
+    def argv(self, name: str) -> Setting[tuple[str, ...] | None]:
+        found = self.names(name)
+        return Setting(found.value or None, found.source)
+
+
+def _over(setting: Setting[T], value: T, source: str) -> Setting[T]:
+    return setting if value is None else Setting(value, source)
+
+
+def _over_flag(setting: Setting[bool], value: bool | None) -> Setting[bool]:  # noqa: FBT001 - a flag as given
+    return setting if value is None else Setting(value, "flag")
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say which RUNNER_ variables look like a slip; others belong to somebody else (CI systems set RUNNER_OS…)."""
+    for name in environ:
+        if name.startswith("RUNNER_") and name not in VARIABLES:
+            near = get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
+            if near:
+                yield f"{name} is set and means nothing to runner: did you mean {near[0]}?"
