@@ -31,10 +31,10 @@ cat <<END
 To look further:
   cd $place/textkit
   export RUNNER_STATE_DIR=$RUNNER_STATE_DIR
-  runner runs          # every run, and what each cost
-  runner show          # this one
-  runner log verify    # is its log whole?
-  git diff             # what it changed in the project
+  runner show last         # the run, and what it cost
+  runner log last          # every step of it
+  runner log verify last   # is its log whole?
+  git diff                 # what it changed in the project
 To forget it: rm -rf $place
 END
 exit "$code"
