@@ -17,7 +17,7 @@ import msgspec
 
 from runner.events.codec import encode
 from runner.events.facts import Stamped
-from runner.secrets import mask_patterns
+from runner.secrets import Vault, mask_patterns
 from runner.values import Ms
 
 VERSION = 1
@@ -84,23 +84,28 @@ def iso(at: Ms) -> str:
     return f"{(_EPOCH + timedelta(milliseconds=at)).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
-def render(row: Row) -> bytes:
-    """Write one event as one line, newline included; key-like text masked, long text cut and named by its SHA-256."""
-    text = _renderer()(
-        None,
-        "",
-        {
-            "seq": row.seq,
-            "at": iso(row.at),
-            "run": row.run,
-            "kind": row.kind,
-            "prev": row.prev,
-            "hash": row.hash,
-            "body": _fit(msgspec.json.decode(row.body)),
-            "v": VERSION,
-        },
-    )
-    return sealed(text.encode())
+def render(row: Row, vault: Vault | None = None) -> bytes:
+    """Write one event as one line, newline included; key-like text masked, long text cut and named by its SHA-256.
+
+    Known secrets are kept out where text enters a run. Should one stand in the journal all the same, `vault` masks it
+    here, and the line says so by `masked`: whoever verifies it may not know that secret.
+    """
+    body: _Value = msgspec.json.decode(row.body)
+    fields: dict[str, object] = {
+        "seq": row.seq,
+        "at": iso(row.at),
+        "run": row.run,
+        "kind": row.kind,
+        "prev": row.prev,
+        "hash": row.hash,
+        "body": body,
+        "v": VERSION,
+    }
+    if vault is not None and vault.found_in(row.body) is not None:
+        body = _each_text(body, vault.mask)
+        fields["masked"] = True
+    fields["body"] = _fit(body)
+    return sealed(_renderer()(None, "", fields).encode())
 
 
 def sealed(text: bytes) -> bytes:
@@ -120,6 +125,12 @@ class Place:
     prev: str
     hash: str
     v: int
+    masked: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        """Whether rendering the event here and now gives the very same line."""
+        return self.v == VERSION and not self.masked
 
     def holds(self, row: Row) -> bool:
         """Whether this line stands for `row`."""
@@ -171,6 +182,18 @@ def _fit(value: _Value) -> _Value:
             return kept
         case dict():
             return {name: _fit(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _each_text(value: _Value, change: Callable[[str], str]) -> _Value:
+    match value:
+        case str():
+            return change(value)
+        case list():
+            return [_each_text(item, change) for item in value]
+        case dict():
+            return {name: _each_text(item, change) for name, item in value.items()}
         case _:
             return value
 

@@ -31,6 +31,10 @@ def schema() -> Json:
             "hash": {**_HASH, "description": "SHA-256 over the event in the journal, `prev` included."},
             "body": {"type": "object", "description": "The event's fields; long text cut, key-like text masked."},
             "v": {"type": "integer", "description": "Version of the line's form."},
+            "masked": {
+                "const": True,
+                "description": "A known secret that stood in the journal is masked in this line.",
+            },
             "sum": {**_HASH, "description": "SHA-256 over the line before `sum`."},
         },
         "oneOf": lines,

@@ -142,6 +142,9 @@ def test_a_known_secret_never_reaches_the_file(tmp_path: Path) -> None:
     written.write(stamped)
     assert "opensesame42" not in (tmp_path / "log").read_text()
     assert "[secret:DOOR]" in (tmp_path / "log").read_text()
+    report = verify(tmp_path / "log", [row_of(stamped[0])], (1, stamped[0].hash))
+    assert report.ok
+    assert "had a secret masked" in report.notes[0]
 
 
 def test_the_file_is_the_users_alone_and_the_mirror_gets_the_same_lines(tmp_path: Path) -> None:
