@@ -321,6 +321,10 @@ class Checks(Protocol):
 class Guard(Protocol):
     """Watches protected files so that a change has an author."""
 
+    def base(self) -> Mapping[str, str]:
+        """Digests of every protected file as checkpoint 0 has it, to hold `look` against."""
+        ...
+
     def look(self) -> Mapping[str, str]:
         """SHA-256 of every protected file as it is now ("" = absent), cheap when nothing changed (stat first)."""
         ...

@@ -39,6 +39,10 @@ class WorkspaceGuard:
         self._known: dict[str, tuple[_Stamp, str]] = {}
         self._base_digests: dict[str, str] = {}
 
+    def base(self) -> Mapping[str, str]:
+        """Digests of the protected files as checkpoint 0 has them."""
+        return {path: self._base_digest(path) for path in sorted(self._protection.paths)}
+
     def look(self) -> Mapping[str, str]:
         """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
         root = self._workspace.root.resolve()

@@ -163,3 +163,9 @@ def take(tx: sqlite3.Connection, run: str, seq: int) -> list[Event]:
 def has_mail(database: Database, run: str) -> bool:
     """Whether something waits in a run's inbox."""
     return bool(database.query("SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL LIMIT 1", (run,)))
+
+
+def stop_waits(database: Database, run: str) -> bool:
+    """Whether a stop waits in a run's inbox."""
+    sql = "SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL AND kind = 'StopAsked' LIMIT 1"
+    return bool(database.query(sql, (run,)))

@@ -69,6 +69,10 @@ class JournalRecorder:
         """Leave a fact for the next `record` to append first."""
         self._posted.append(event)
 
+    def listen(self, listener: Listener) -> None:
+        """Let one more listener hear of every event from now on."""
+        self._listeners = (*self._listeners, listener)
+
     def record(self, proposal: Proposal) -> Event:
         """Drain the inbox, judge the proposal, append what really happened; on disk when it returns."""
         answer = self._write(proposal)
@@ -104,6 +108,10 @@ class JournalRecorder:
     def has_news(self) -> bool:
         """Whether somebody left a fact that the next `record` would append first."""
         return bool(self._posted) or journal.has_mail(self._database, self._run)
+
+    def stop_waits(self) -> bool:
+        """Whether another process has asked this run to stop now."""
+        return journal.stop_waits(self._database, self._run)
 
     def room(self, need: NanoUsd) -> bool:
         """Whether `need` would fit on every budget of this run now."""

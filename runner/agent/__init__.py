@@ -1,0 +1,1 @@
+"""One iteration's conversation: the words it starts with, and what is sent next."""

@@ -1,0 +1,146 @@
+"""Build the world of one run: every adapter, wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runner.agent.conversation import Conversation
+from runner.app.clock import SystemClock
+from runner.app.places import RunPlace
+from runner.app.plan import Sources
+from runner.app.setup import run_setup
+from runner.app.texts import WorkspaceTexts
+from runner.checks import SpecChecks, WorkspaceGuard
+from runner.errors import StateError
+from runner.events.facts import ItemTicked, RunCreated
+from runner.loop.world import World
+from runner.models import catalog
+from runner.pricing.book import Entry, hold_percent
+from runner.spec.checklist import checklist, normalised, tick
+from runner.spec.model import Spec
+from runner.store.recorder import JournalRecorder
+from runner.tools import BuiltinTools
+from runner.workspace.shadow import ShadowWorkspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a driver brings along for one run."""
+
+    spec: Spec
+    created: RunCreated
+    sources: Sources
+    choice: catalog.Choice
+    entry: Entry
+    place: RunPlace
+    workspace: ShadowWorkspace
+    recorder: JournalRecorder
+    on_text: Callable[[str], None]
+
+
+def world(parts: Parts) -> World:
+    """Wire the adapters. Imports a provider's SDK where the model needs one."""
+    sources, recorder = parts.sources, parts.recorder
+    root = parts.workspace.root
+    spec_file = spec_file_in(parts.created)
+    env = sources.settings.tool_env()
+    tools = BuiltinTools(
+        root,
+        env=env,
+        artefacts=parts.place.artefacts,
+        vault=sources.vault,
+        spec_path=spec_file,
+        tick=tick,
+        on_tick=_ticker(recorder),
+    )
+    model = catalog.build(
+        parts.choice,
+        book=sources.book,
+        keys=sources.key_values(),
+        tools=tools.definitions,
+        base_url=sources.settings.openai_base_url.value,
+    )
+    checks = SpecChecks(parts.workspace, parts.place.scratch, env=env, vault=sources.vault, normalise=normalised)
+    return World(
+        clock=SystemClock(),
+        model=model,
+        price=parts.entry.price,
+        hold_percent=hold_percent(parts.entry, SystemClock().now()),
+        tools=tools,
+        workspace=parts.workspace,
+        checks=checks,
+        guard=LateGuard(parts, checks),
+        spec=parts.spec,
+        texts=WorkspaceTexts(parts.spec, root=root, spec_file=spec_file, vault=sources.vault),
+        conversation=Conversation(model),
+        setup=lambda interrupt: run_setup(parts.spec, root=root, env=env, vault=sources.vault, interrupt=interrupt),
+        backoff_s=_backoff_s,
+        on_text=parts.on_text,
+        mask=sources.vault.mask,
+    )
+
+
+def spec_file_in(created: RunCreated) -> Path | None:
+    """The spec's file inside the run's workspace; None when it is none of its files."""
+    path, origin = Path(created.spec_path), Path(created.origin)
+    if not path.is_absolute() or not path.resolve().is_relative_to(origin):
+        return None
+    return Path(created.workspace) / path.resolve().relative_to(origin)
+
+
+class LateGuard:
+    """The guard of protected files, made once checkpoint 0 says which they are."""
+
+    def __init__(self, parts: Parts, checks: SpecChecks) -> None:
+        self._parts, self._checks = parts, checks
+
+    @cached_property
+    def _guard(self) -> WorkspaceGuard:
+        recorder = self._parts.recorder
+        base = recorder.state.base
+        if base is None:
+            msg = "protected files are known from checkpoint 0 on"
+            raise StateError(msg)
+        protected = self._checks.protection(self._parts.spec, base.tree)
+        return WorkspaceGuard(
+            self._parts.workspace, protected, base=base.tree, accepted=lambda: recorder.state.accepted
+        )
+
+    def base(self) -> Mapping[str, str]:
+        return self._guard.base()
+
+    def look(self) -> Mapping[str, str]:
+        return self._guard.look()
+
+    def differing(self) -> tuple[str, ...]:
+        return self._guard.differing()
+
+
+def _ticker(recorder: JournalRecorder) -> Callable[[str], str | None]:
+    """Tick an item of a spec that is no file of the workspace: a fact of the run."""
+
+    def on_tick(item: str) -> str | None:
+        text = recorder.state.spec_text
+        ticked = tick(text, item)
+        if ticked is None:
+            items = "; ".join(one.text for one in checklist(text)) or "it has none"
+            return f"no such checklist item: {item!r} (items: {items})"
+        for old, new in zip(checklist(text), checklist(ticked), strict=True):
+            if old.ticked != new.ticked:
+                recorder.post(ItemTicked(item=new.text))
+        return None
+
+    return on_tick
+
+
+def _backoff_s(attempt: int) -> float:
+    """Exponential with jitter, one second to a minute."""
+    from tenacity import RetryCallState, wait_exponential_jitter
+
+    # tenacity asks a wait rule through the state of a retry; only the attempt's number counts here
+    state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+    state.attempt_number = attempt
+    return float(wait_exponential_jitter(initial=1, max=60)(state))

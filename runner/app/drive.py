@@ -1,0 +1,216 @@
+"""Start, continue and drive a run: lease, listeners, loop, and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import runner
+from runner import loop
+from runner.agent.conversation import Conversation
+from runner.app import build, identity, signals
+from runner.app.clock import SystemClock
+from runner.app.places import State
+from runner.app.plan import Plan, Sources, policy_of, price_note
+from runner.errors import StateError
+from runner.events.facts import CallUnknown, LimitsSet, LogRepaired, RunCreated, RunStopped, Stamped, StopAsked, Warned
+from runner.log import RunLog, rows_of
+from runner.models import catalog
+from runner.notify import Hooks
+from runner.ports import Screen
+from runner.pricing.book import Entry
+from runner.secrets import Vault
+from runner.spec.model import Spec
+from runner.state import State as RunState
+from runner.store import journal
+from runner.store.database import Database
+from runner.store.lease import Lease
+from runner.store.recorder import JournalRecorder, create_run, open_run, take_over
+from runner.store.summary import summary
+from runner.values import Limits, StopKind, StopReason
+from runner.workspace.shadow import ShadowWorkspace
+from runner.workspace.worktree import clone_for
+
+UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What writing a run's journal takes. `say` gets sentences for the user."""
+
+    state: State
+    database: Database
+    vault: Vault
+    screen: Screen
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The model a driver uses, with its price."""
+
+    choice: catalog.Choice
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """The model as a run records it."""
+        return f"replay:{self.choice.name}" if self.choice.kind == "replay" else self.choice.name
+
+
+def open_run_of(database: Database, plan: Plan) -> journal.RunRow | None:
+    """The open run of this spec in this workspace: crashed, interrupted or parked. None when there is none."""
+    key = identity.spec_key(plan.spec.path, plan.spec.text)
+    for row in journal.runs(database):
+        if row.spec_key == key and row.workspace == str(plan.workspace):
+            return None if row.summary.get("status") == "ended" else row
+    return None
+
+
+def create(plan: Plan, access: Access) -> str:
+    """Begin a new run and give its id. Nothing is sent yet; the workspace is not changed."""
+    clock = SystemClock()
+    run = identity.new_run_id(clock.now())
+    workspace = ShadowWorkspace(plan.workspace, access.state.root)
+    settings = plan.sources.settings
+    root = plan.workspace
+    with workspace.lock():
+        if settings.worktree.value:
+            clone = clone_for(workspace, into=access.state.worktree(run), state=access.state.root)
+            root = clone.workspace.root
+    key = identity.spec_key(plan.spec.path, plan.spec.text)
+    created = RunCreated(
+        run=run,
+        spec_path=plan.spec.path,
+        spec_key=key,
+        spec_text=access.vault.mask(plan.spec.text),
+        workspace=str(root),
+        origin=str(plan.workspace),
+        worktree=settings.worktree.value,
+        model=plan.model,
+        prices_digest=plan.sources.book.digest,
+        prices_as_of=str(plan.entry.as_of),
+        scopes=identity.scopes(
+            run=run,
+            spec=key,
+            project=identity.project(workspace, settings.project.value),
+            user=identity.user(),
+            model=plan.entry.name,
+        ),
+        limits=plan.limits,
+        limit_sources=dict(plan.limit_sources),
+        runner_version=runner.__version__,
+        unattended=settings.unattended.value,
+    )
+    create_run(access.database, created, clock)
+    return run
+
+
+def drive(
+    run: str,
+    spec: Spec,
+    engine: Engine,
+    sources: Sources,
+    access: Access,
+    *,
+    limits: tuple[Limits, dict[str, str]] | None = None,
+) -> tuple[StopReason, RunState]:
+    """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it."""
+    with taken(run, engine.name, access) as (recorder, workspace):
+        if limits is not None and limits[0] != recorder.state.limits:
+            recorder.record(LimitsSet(limits=limits[0], sources=limits[1]))
+        _say_once(recorder, sources, engine)
+        created = recorder.state.created
+        if created is None:
+            msg = f"run {run} has no beginning"
+            raise StateError(msg)
+        file = build.spec_file_in(created)
+        world = build.world(
+            build.Parts(
+                spec=spec if file is None else replace(spec, path=str(file)),
+                created=created,
+                sources=sources,
+                choice=engine.choice,
+                entry=engine.entry,
+                place=access.state.run(run),
+                workspace=workspace,
+                recorder=recorder,
+                on_text=access.screen.text,
+            )
+        )
+        _follow(world.conversation, recorder, access.database, run)
+        try:
+            with signals.listening(recorder):
+                stop = loop.run(recorder, policy_of(spec, sources.settings), world)
+        finally:
+            world.tools.end_iteration()
+        _hook(stop, recorder.state, sources, access)
+        return stop, recorder.state
+
+
+@contextmanager
+def taken(run: str, model: str, access: Access) -> Generator[tuple[JournalRecorder, ShadowWorkspace]]:
+    """Hold the run's lease and its workspace; the log file is caught up before anything new is written."""
+    place = access.state.run(run)
+    with ExitStack() as held:
+        lease = Lease(place.lease, f"run {run}")
+        held.callback(lease.release)
+        log = RunLog(place.log, access.vault, say=access.say)
+        held.callback(log.close)
+
+        def listener(stamped: Stamped, state: RunState) -> None:
+            log.write((stamped,))
+            access.screen.event(stamped.at, stamped.event, state)
+
+        recorder = open_run(access.database, run, SystemClock(), [listener])
+        created = recorder.state.created
+        root = created.workspace if created else ""
+        workspace = ShadowWorkspace(Path(root), access.state.root)
+        held.enter_context(workspace.lock())
+        head = recorder.state.seq
+        repair = log.catch_up(lambda after: rows_of(run, journal.rows(access.database, run, after=after)), head)
+        take_over(recorder, model)
+        if repair is not None:
+            recorder.record(LogRepaired(reason=repair.reason, first_bad_line=repair.first_bad_line))
+        yield recorder, workspace
+
+
+def _follow(conversation: Conversation, recorder: JournalRecorder, database: Database, run: str) -> None:
+    """Fold what was said in this iteration, then everything new."""
+    for row in journal.rows(database, run):
+        if (stamped := journal.known(run, row)) is not None:
+            conversation.apply(stamped.event)
+    recorder.listen(lambda stamped, _: conversation.apply(stamped.event))
+
+
+def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> None:
+    """Tell the user, and the record, what must be known; each topic once a run."""
+    notes = [("unsandboxed", UNSANDBOXED)]
+    notes += [(f"note:{index}", note) for index, note in enumerate(sources.notes)]
+    if (old := price_note(engine.entry)) is not None:
+        notes.append(("old_price", old))
+    for topic, text in notes:
+        if topic not in recorder.state.warned:
+            recorder.record(Warned(topic=topic, text=text))
+
+
+def _hook(stop: StopReason, state: RunState, sources: Sources, access: Access) -> None:
+    settings = sources.settings
+    hooks = Hooks(on_stop=settings.on_stop.value, on_park=settings.on_park.value)
+    tell = hooks.parked if stop.kind is StopKind.PARKED else hooks.stopped
+    if (problem := tell(summary(state))) is not None:
+        access.say(problem)
+
+
+def end_without_driver(run: str, access: Access, *, by: str, kind: StopKind) -> None:
+    """End an open run that nobody drives; its unknown holds stay. Raises BusyError when somebody drives it."""
+    state = open_run(access.database, run, SystemClock()).state
+    if state.stopped is not None and not state.stopped.is_open:
+        return
+    with taken(run, state.created.model if state.created else "", access) as (recorder, _):
+        for sent in recorder.state.open_calls.values():
+            recorder.record(CallUnknown(call=sent.call, reason="the driver died during the call"))
+        recorder.record(StopAsked(by=by, now=True))
+        recorder.record(RunStopped(kind=kind, rule=by))

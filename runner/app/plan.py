@@ -1,0 +1,219 @@
+"""From what the user said to everything a run needs, checked before the first call."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner import config
+from runner.app.clock import SystemClock
+from runner.config import Flags, Settings
+from runner.errors import ConfigError
+from runner.models import catalog
+from runner.policy.model import Policy
+from runner.pricing.book import Book, Entry, staleness
+from runner.secrets import Keys, Vault
+from runner.spec.discover import STDIN_PATH, TEXT_PATH, find_spec, read_spec, read_stream
+from runner.spec.model import DEFAULT_PROMISE, Spec
+from runner.spec.parse import parse_spec
+from runner.values import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user typed. `limits` holds only flags that were given (None = unlimited)."""
+
+    spec: str | None = None
+    text: str | None = None
+    cwd: Path
+    environ: Mapping[str, str] = field(repr=False)
+    keys: Keys
+    flags: Flags = field(default_factory=Flags)
+    limits: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    no_budget: bool = False
+    env_file: Path | None = None
+    require_verified: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Settings, keys and prices: what a run needs beside its spec."""
+
+    settings: Settings
+    keys: Keys
+    vault: Vault
+    book: Book
+    notes: tuple[str, ...]
+
+    def key_values(self) -> dict[str, str]:
+        """Key values by name, for the adapter alone."""
+        return {name: self.keys.get(name) or "" for name in self.keys.names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A spec that can be run: every part found sound."""
+
+    spec: Spec
+    workspace: Path
+    sources: Sources
+    choice: catalog.Choice
+    entry: Entry
+    limits: Limits
+    limit_sources: Mapping[str, str]
+
+    @property
+    def model(self) -> str:
+        """The model's name as the run records it, and as it can be asked for again."""
+        return f"replay:{self.choice.name}" if self.choice.kind == "replay" else self.choice.name
+
+
+def plan(asked: Asked) -> Plan:
+    """Read the spec and everything around it. Raises ConfigError (exit 2) before anything is written or sent."""
+    path, text = _spec_text(asked)
+    # the workspace decides whose .env is read, and the spec may name it, so the spec is read first
+    draft = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
+    workspace = _workspace(draft, asked.cwd)
+    sources = gather(asked, workspace=workspace, spec_model=draft.model)
+    spec = parse_spec(text, path, on_path=_finder(sources.settings, workspace), now=SystemClock().now())
+    if asked.require_verified and not spec.checks:
+        raise ConfigError(
+            "--require-verified needs checks, and the spec has none",
+            path=path,
+            line=1,
+            hint="add `checks:` to the front matter, e.g. `checks: [pytest -q]`",
+        )
+    choice, entry = choose(sources, sources.settings.model.value, asked.cwd)
+    limits, limit_sources = config.resolve_limits(spec, asked.limits, no_budget=asked.no_budget)
+    return Plan(
+        spec=spec,
+        workspace=workspace,
+        sources=sources,
+        choice=choice,
+        entry=entry,
+        limits=limits,
+        limit_sources=limit_sources,
+    )
+
+
+def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> Sources:
+    """Put settings, keys and prices together; a workspace's `.env` gives provider keys and nothing else."""
+    settings = config.load(
+        asked.environ, env_file=asked.env_file, spec_model=spec_model, flags=asked.flags, workspace=workspace
+    )
+    notes = list(settings.notes)
+    keys = asked.keys
+    keys.add(_values(settings.file_keys), str(asked.env_file), override=True)
+    if workspace is not None:
+        found = config.workspace_keys(workspace)
+        keys.add(found.keys, f"{workspace}/.env")
+        if found.warning:
+            notes.append(found.warning)
+    vault = keys.vault(settings.listed_secrets())
+    return Sources(settings=settings, keys=keys, vault=vault, book=_book(settings), notes=(*notes, *vault.warnings))
+
+
+def choose(sources: Sources, model: str | None, cwd: Path) -> tuple[catalog.Choice, Entry]:
+    """The model and its price. Raises ConfigError when there is none of either."""
+    base_url = sources.settings.openai_base_url.value
+    choice = catalog.choose(model, sources.key_values(), sources.book, base_url=base_url)
+    if choice.kind == "replay":
+        played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
+        found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)
+        return found, sources.book.lookup(played.name)
+    return choice, sources.book.lookup(choice.name)
+
+
+def policy_of(spec: Spec, settings: Settings) -> Policy:
+    """The rules the spec and the user's settings hold a run to."""
+    return Policy(
+        has_checks=bool(spec.checks),
+        target=spec.target,
+        promise=spec.promise if spec.checks else spec.promise or DEFAULT_PROMISE,
+        stall_iterations=spec.stall.iterations,
+        on_false_claim=spec.on_false_claim,
+        has_setup=bool(spec.setup),
+        min_output=settings.min_output.value,
+        max_output=settings.max_output.value,
+        budget_wait_ms=settings.budget_wait_s.value * 1000,
+    )
+
+
+def price_note(entry: Entry) -> str | None:
+    """A warning about an old price, or None."""
+    age = staleness(entry, SystemClock().now())
+    if age == "fresh":
+        return None
+    more = "; holds are 25 % larger" if age == "stale" else ""
+    return f"the price of {entry.name} is as of {entry.as_of}{more}; give a newer one with --prices"
+
+
+def _spec_text(asked: Asked) -> tuple[str, str]:
+    if asked.text is not None:
+        if asked.spec is not None:
+            raise ConfigError("both a spec file and -p TEXT were given", hint="keep one of them")
+        return TEXT_PATH, asked.text
+    if asked.spec == "-":
+        return STDIN_PATH, read_stream(sys.stdin.buffer, STDIN_PATH)
+    path = asked.cwd / asked.spec if asked.spec else find_spec(asked.cwd)
+    return str(path), read_spec(path)
+
+
+def _workspace(spec: Spec, cwd: Path) -> Path:
+    if spec.workspace is None:
+        root = cwd.resolve()
+    else:
+        beside = cwd if spec.path in {TEXT_PATH, STDIN_PATH} else Path(spec.path).parent
+        root = (beside / Path(spec.workspace).expanduser()).resolve()
+    if not root.is_dir():
+        line, column = spec.place("workspace")
+        raise ConfigError(
+            f"the workspace {root} is no directory",
+            path=spec.path,
+            line=line,
+            column=column,
+            hint="make it, or correct `workspace:`",
+        )
+    if root in {Path("/"), Path.home().resolve()}:
+        raise ConfigError(
+            f"{root} is too much for a workspace: every file of it would be kept in checkpoints",
+            hint="change into the project's directory, or name it with `workspace:` in the spec",
+        )
+    return root
+
+
+def _finder(settings: Settings, workspace: Path) -> _Finder:
+    return _Finder(settings.tool_env().get("PATH", ""), workspace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    """Tells whether a check's program is on the tools' PATH or in the workspace."""
+
+    path: str
+    workspace: Path
+
+    def __call__(self, program: str) -> bool:
+        if "/" in program:
+            return (self.workspace / program).exists()
+        return shutil.which(program, path=self.path) is not None
+
+
+def _book(settings: Settings) -> Book:
+    path = settings.prices.value
+    if path is None:
+        return Book.load()
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the prices: {error}", path=path, hint="see --prices and RUNNER_PRICES"
+        ) from error
+    return Book.load(text, path=path)
+
+
+def _values(keys: Keys) -> dict[str, str]:
+    return {name: keys.get(name) or "" for name in keys.names}

@@ -1,0 +1,224 @@
+"""What `loop`, `resume` and `--dry-run` do once the command line is read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner import config
+from runner.app import drive, plan
+from runner.app.clock import SystemClock
+from runner.app.places import State
+from runner.cli.lines import PlainScreen
+from runner.errors import RefusedError
+from runner.spec.check import InForce, Price, understood
+from runner.spec.parse import parse_spec
+from runner.state import State as RunState
+from runner.store import journal
+from runner.store.recorder import open_run
+from runner.store.summary import summary
+from runner.values import Limits, StopKind, StopReason, format_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How much a person wants to see."""
+
+    quiet: bool
+    as_json: bool
+
+
+def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
+    """Start a run of a spec, or go on with its open one."""
+    chosen = plan.plan(asked)
+    _refuse_unsound(chosen, asked)
+    access, say = _access(chosen.sources, view)
+    found = drive.open_run_of(access.database, chosen)
+    if found is not None and new:
+        drive.end_without_driver(found.id, access, by="new", kind=StopKind.ABANDONED)
+        say(f"run {found.id} was abandoned; its unknown holds stay counted")
+        found = None
+    if found is not None:
+        say(f"going on with run {found.id} of this spec (--new starts another)")
+        return _go_on(found.id, asked, access, view)
+    run = drive.create(chosen, access)
+    _say_limits(chosen, say)
+    engine = drive.Engine(choice=chosen.choice, entry=chosen.entry)
+    stop, state = drive.drive(run, chosen.spec, engine, chosen.sources, access)
+    return _end(stop, state, access, view)
+
+
+def resume(run: str, asked: plan.Asked, view: View) -> int:
+    """Go on with a named run, ended or open."""
+    sources = plan.gather(asked, workspace=None, spec_model=None)
+    access, _ = _access(sources, view)
+    row = journal.find_run(access.database, run)
+    return _go_on(row.id, asked, access, view)
+
+
+def dry_run(asked: plan.Asked, view: View) -> int:
+    """Say what a loop would do. Nothing is written or sent."""
+    chosen = plan.plan(asked)
+    told = understood(chosen.spec, _in_force(chosen, asked))
+    if view.as_json:
+        sys.stdout.write(json.dumps(dict(told.data)) + "\n")
+    else:
+        sys.stdout.write(
+            "\n".join([*told.lines, f"workspace   {chosen.workspace}", "dry run: nothing was sent"]) + "\n"
+        )
+    return 2 if told.problems else 0
+
+
+def _in_force(chosen: plan.Plan, asked: plan.Asked) -> InForce:
+    entry, settings = chosen.entry, chosen.sources.settings
+    price = Price(
+        model=entry.name,
+        input=entry.price.dearest_input,
+        output=entry.price.output,
+        context=entry.context,
+        max_output=min(entry.max_output, settings.max_output.value),
+        min_output=settings.min_output.value,
+    )
+    sources = {
+        name: "built-in" if source == "built-in" else f"--{name}" if "flag" in source else source
+        for name, source in chosen.limit_sources.items()
+    }
+    return InForce(
+        limits=chosen.limits,
+        now=SystemClock().now(),
+        price=price,
+        sources=sources,
+        require_verified=asked.require_verified,
+    )
+
+
+def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
+    """A cap that cannot bind is an error before the first call."""
+    for problem in understood(chosen.spec, _in_force(chosen, asked)).problems:
+        raise problem
+
+
+def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
+    state = State(config.state_dir(sources.settings.state_dir.value))
+    screen = PlainScreen(sources.vault, quiet=view.quiet)
+    say = _to_stderr if view.as_json or view.quiet else screen.say
+    access = drive.Access(state=state, database=state.open(), vault=sources.vault, screen=screen, say=say)
+    return access, say
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int:
+    """Go on with a run: its own spec and limits, with what was typed now put over them."""
+    state = open_run(access.database, run, SystemClock()).state
+    created = state.created
+    if created is None:
+        msg = f"run {run} has no beginning"
+        raise RefusedError(msg, hint=f"runner log verify {run}")
+    spec = parse_spec(created.spec_text, created.spec_path, on_path=lambda _: True, now=state.at)
+    sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
+    access = replace(access, vault=sources.vault)
+    model = asked.flags.model or created.model
+    choice, entry = plan.choose(sources, model, asked.cwd)
+    limits = config.resolve_limits(
+        spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget
+    )
+    _may_go_on(run, state, limits[0])
+    engine = drive.Engine(choice=choice, entry=entry)
+    stop, after = drive.drive(run, spec, engine, sources, access, limits=limits)
+    return _end(stop, after, access, view)
+
+
+_RAISE = {StopKind.BUDGET, StopKind.LIMIT}
+
+
+def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
+    """Refuse what would stop again at once: a run that is done, and one whose limit was not raised."""
+    stop = state.stopped
+    if stop is None or stop.is_open:
+        return
+    if stop.kind in {StopKind.DONE, StopKind.ABANDONED}:
+        msg = f"run {run} is over: {stop.kind}"
+        raise RefusedError(msg, hint="start another: runner loop SPEC --new")
+    if stop.kind in _RAISE and limits == state.limits:
+        msg = f"run {run} was stopped by {stop.rule}, and no limit was raised"
+        raise RefusedError(msg, hint=f"e.g. runner resume {run} --max-cost {_doubled(state)} --max-iterations 50")
+
+
+def _doubled(state: RunState) -> str:
+    return f"{(state.limits.usd or 5_000_000_000) * 2 / 1_000_000_000:g}"
+
+
+def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
+    limits, sources = chosen.limits, chosen.limit_sources
+    price = chosen.entry.price
+    say(f"spec {chosen.spec.path}: {chosen.spec.title}")
+    say(
+        f"model {chosen.model} ({chosen.choice.why}; "
+        f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {chosen.entry.as_of})"
+    )
+    shown = [f"{format_usd(limits.usd)} ({sources['usd']})"]
+    for name, unit in (("tokens", "tokens"), ("calls", "calls"), ("iterations", "iterations"), ("steps", "steps each")):
+        value: int | None = getattr(limits, name)
+        if value is not None:
+            shown.append(f"{value} {unit} ({sources[name]})")
+    if limits.duration_s is not None:
+        shown.append(f"{limits.duration_s // 60} min ({sources['duration_s']})")
+    say(f"limits {', '.join(shown)}")
+
+
+_HEADLINE = {
+    StopKind.DONE: "done",
+    StopKind.FAILED: "failed",
+    StopKind.BUDGET: "stopped by a budget",
+    StopKind.LIMIT: "stopped by a limit",
+    StopKind.STALLED: "stalled",
+    StopKind.FALSE_CLAIM: "claimed done, but it is not",
+    StopKind.DENIED: "denied",
+    StopKind.BOUND_VIOLATED: "stopped: more was billed than held",
+    StopKind.OPERATOR: "stopped by an operator",
+    StopKind.ABANDONED: "abandoned",
+    StopKind.PARKED: "parked",
+    StopKind.INTERRUPTED: "interrupted",
+    StopKind.TERMINATED: "terminated",
+}
+
+
+def _end(stop: StopReason, state: RunState, access: drive.Access, view: View) -> int:
+    """Print how it ended: rule, money, score, checkpoint and the command that goes on."""
+    if view.as_json:
+        sys.stdout.write(json.dumps(summary(state)) + "\n")
+        return stop.exit_code
+    show = PlainScreen(access.vault).say
+    run = state.created.run if state.created else ""
+    headline = _HEADLINE[stop.kind]
+    if stop.kind is StopKind.DONE:
+        headline += ", verified" if stop.verified else " (claimed, NOT verified: the spec has no checks)"
+    show("")
+    show(f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}")
+    money = state.money
+    show(
+        f"  spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)}, held {format_usd(money.held)},"
+        f" limit {format_usd(state.limits.usd)}"
+    )
+    best = state.best
+    score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
+    number = state.checkpoint.number if state.checkpoint else "none"
+    show(f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}")
+    show(f"  {_next(stop, run)}")
+    return stop.exit_code
+
+
+def _next(stop: StopReason, run: str) -> str:
+    if stop.kind is StopKind.DONE:
+        return f"look: runner show {run}   runner diff {run} 0 last   runner log {run}"
+    if stop.kind is StopKind.BUDGET:
+        return f"go on: runner resume {run} --max-cost USD   look: runner show {run}"
+    if stop.kind is StopKind.LIMIT:
+        return f"go on: runner resume {run} --max-iterations N   look: runner show {run}"
+    return f"go on: runner resume {run}   look: runner show {run}"

@@ -1,0 +1,162 @@
+"""Progress as plain lines: one per thing that happened, on standard output; never an error of the run's."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+
+from runner.events.facts import (
+    BoundViolated,
+    CallRefused,
+    CallReleased,
+    CallSettled,
+    CallUnknown,
+    CheckpointMade,
+    ChecksFinished,
+    Event,
+    HoldsWaited,
+    IterationFinished,
+    IterationStarted,
+    ProtectedChanged,
+    RunResumed,
+    SetupFinished,
+    SpecBodyChanged,
+    StopAsked,
+    ToolFinished,
+    ToolRefused,
+    ToolStarted,
+    Warned,
+    WorkspaceChanged,
+)
+from runner.secrets import Vault, mask_patterns
+from runner.state import State
+from runner.values import Ms, format_usd
+
+_WIDTH = 100
+
+
+class PlainScreen:
+    """Implements `ports.Screen`. `quiet` shows warnings alone. A closed or full output is let go of, once."""
+
+    def __init__(self, vault: Vault, *, quiet: bool = False) -> None:
+        self._vault, self._quiet = vault, quiet
+        self._calls: dict[str, ToolStarted] = {}
+        self._open = True
+
+    def event(self, at: Ms, event: Event, state: State) -> None:
+        """Say what happened, if a person wants to know."""
+        if isinstance(event, ToolStarted):
+            self._calls[event.call.id] = event
+        if self._quiet and not isinstance(event, Warned | StopAsked | BoundViolated):
+            return
+        if (line := self._line(event, state)) is not None:
+            self.say(line)
+
+    def text(self, piece: str) -> None:
+        """Streamed text is not shown as lines."""
+
+    def say(self, line: str) -> None:
+        """Print one line, masked."""
+        if not self._open:
+            return
+        try:
+            sys.stdout.write(mask_patterns(self._vault.mask(line)) + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            self._open = False
+            with contextlib.suppress(Exception):
+                sys.stdout = None  # # what Python itself does where there is no output
+
+    def _line(self, event: Event, state: State) -> str | None:
+        for kinds, tell in _TELLERS:
+            if isinstance(event, kinds):
+                return tell(event, state)
+        if isinstance(event, ToolFinished):
+            return self._tool(event)
+        return None
+
+    def _tool(self, event: ToolFinished) -> str:
+        started = self._calls.pop(event.call_id, None)
+        what = _short(started.call.arguments if started else "", 60)
+        first = _short(event.text.strip().splitlines()[-1] if event.text.strip() else "", 40)
+        mark = "interrupted" if event.interrupted else "ok" if event.ok else "error"
+        left = f"; ended what it left running: {', '.join(event.left_behind)}" if event.left_behind else ""
+        return f"    {event.name} {what} -> {mark}{f': {first}' if first else ''}{left}"
+
+
+def _short(text: str, width: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
+
+
+def _settled(event: CallSettled, state: State) -> str:
+    used = f"{event.usage.input_tokens} in, {event.usage.output_tokens} out"
+    said = _short(event.reply.text, 60)
+    spent = f"{format_usd(state.money.spent)} of {format_usd(state.limits.usd)}"
+    return f"  step {event.call.step}: {format_usd(event.cost)} ({used}), spent {spent}{f' — {said}' if said else ''}"
+
+
+def _checked(event: ChecksFinished, state: State) -> str:
+    lines = [
+        f"  check {one.name}: {'passed' if one.score >= 1 else 'not passed'}"
+        + ("" if one.total is None else f" ({one.passed} of {one.total})")
+        for one in event.results
+    ]
+    lines += [f"    {name}" for one in event.results if one.score < 1 for name in one.failures[:5]]
+    if event.score is not None:
+        best = state.best
+        lines.append(f"  score {event.score:.2f}" + (f" (best {best.score:.2f})" if best and best.score else ""))
+    if event.unticked:
+        lines.append(f"  checklist: {len(event.unticked)} not ticked")
+    if event.tampered:
+        lines.append(f"  protected files the agent changed: {', '.join(event.tampered)}")
+    if event.foreign:
+        lines.append(f"  protected files somebody else changed: {', '.join(event.foreign)} (runner protect --accept)")
+    if event.left_out:
+        lines.append(f"  left out of the checks: {', '.join(event.left_out[:5])}")
+    return "\n".join(lines) or "  the spec has no checks"
+
+
+def _refused(event: CallRefused, _: State) -> str | None:
+    if event.unit == "stop":
+        return None
+    if event.others:
+        return f"  waiting: other calls hold what is left of {event.scope}"
+    unit = format_usd if event.unit == "usd" else str
+    return f"  the next call needs {unit(event.need)}, {unit(max(0, event.headroom))} is left of {event.scope}"
+
+
+def _unknown(event: CallUnknown, state: State) -> str:
+    return f"  call {event.call}: {event.reason}; its hold stays ({format_usd(state.money.unknown)} unknown so far)"
+
+
+# the kinds narrow each lambda's argument, which the checker cannot see through a table
+_TELLERS: tuple[tuple[type[Event], Callable[..., str | None]], ...] = (
+    (IterationStarted, lambda event, state: f"iteration {event.iteration} of {state.limits.iterations or 'unlimited'}"),
+    (CallSettled, _settled),
+    (CallUnknown, _unknown),
+    (CallReleased, lambda event, _: f"  call {event.call}: {event.reason}; not billed"),
+    (CallRefused, _refused),
+    (HoldsWaited, lambda event, _: None if event.room else "  no room became free in time"),
+    (ToolRefused, lambda event, _: f"    {event.call.name} -> refused: {_short(event.reason, 80)}"),
+    (CheckpointMade, lambda event, _: _checkpoint(event)),
+    (ChecksFinished, _checked),
+    (IterationFinished, lambda event, _: None if event.ending == "answered" else f"  ended: {event.ending}"),
+    (ProtectedChanged, lambda event, _: f"    protected file changed by {event.by}: {event.path}"),
+    (SpecBodyChanged, lambda *_: "  the spec was edited; its new text counts from this iteration"),
+    (SetupFinished, lambda event, _: f"  setup {'done' if event.ok else 'failed'} in {event.seconds:.1f} s"),
+    (
+        WorkspaceChanged,
+        lambda event, _: f"  somebody else changed {len(event.paths)} file(s): a fresh iteration follows",
+    ),
+    (Warned, lambda event, _: f"note: {event.text}"),
+    (BoundViolated, lambda event, _: f"  bound violated: {event.what}"),
+    (StopAsked, lambda event, _: f"  stop asked for by {event.by}"),
+    (RunResumed, lambda _, state: f"run {state.created.run if state.created else ''}"),
+)
+
+
+def _checkpoint(event: CheckpointMade) -> str:
+    skipped = f"; not kept: {', '.join(event.skipped[:5])}" if event.skipped else ""
+    return f"    checkpoint {event.number} ({event.reason}){skipped}"

@@ -1,0 +1,124 @@
+"""`perform`: the only impure part. It proposes facts and acts on what came back.
+
+One function per command; each is a few lines of "write it down, then do it". A model call's way:
+`CallModel` → `record(DispatchCall)` holds its worst case on disk → `Model.complete` sends it → `record(CallSettled)`.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from runner.agent.prompt import NOTE_CAP, SYSTEM, opening
+from runner.decide import (
+    CallModel,
+    CloseCall,
+    Command,
+    CompareWorkspace,
+    FinishIteration,
+    MakeCheckpoint,
+    RecoverTool,
+    RunChecks,
+    RunSetup,
+    RunTool,
+    StartIteration,
+    Stop,
+    WaitForHolds,
+    WaitUntil,
+)
+from runner.events.facts import (
+    CallUnknown,
+    HoldsWaited,
+    IterationFinished,
+    IterationStarted,
+    RunStopped,
+    SpecBodyChanged,
+)
+from runner.loop import calls, tooling, trees
+from runner.loop.world import World
+from runner.policy.model import Policy
+from runner.ports import Recorder
+from runner.values import Ms, NanoUsd
+
+_SLICE_S = 0.2
+_HOLDS_SLICE_S = 0.05
+
+
+def perform(command: Command, policy: Policy, world: World, recorder: Recorder) -> None:
+    """Carry out one command. What it did is in the journal when it returns."""
+    match command:
+        case CallModel(call=call):
+            calls.call_model(call, policy, world, recorder)
+        case RunTool(call=tool):
+            tooling.run_tool(tool, world, recorder)
+        case MakeCheckpoint(reason=reason):
+            trees.checkpoint(reason, world, recorder)
+        case StartIteration():
+            _start_iteration(policy, world, recorder)
+        case FinishIteration(ending=ending):
+            _finish_iteration(ending, world, recorder)
+        case RunChecks():
+            trees.run_checks(world, recorder)
+        case WaitUntil(until=until):
+            _wait(until, world, recorder)
+        case WaitForHolds(need=need, until=until):
+            _wait_for_holds(need, until, world, recorder)
+        case RunSetup():
+            recorder.record(world.setup(recorder.interrupt))
+        case CloseCall(sent=sent):
+            recorder.record(CallUnknown(call=sent.call, reason="the driver died during the call", retry_after_ms=0))
+        case RecoverTool(started=started):
+            tooling.recover(started, world, recorder)
+        case CompareWorkspace():
+            trees.compare(world, recorder)
+        case Stop(reason=why):
+            world.tools.end_iteration()
+            recorder.record(RunStopped(kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified))
+        case _:
+            assert_never(command)
+
+
+def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:
+    trees.attribute("other", world, recorder)
+    if (edited := world.texts.edited_spec(recorder.state)) is not None:
+        recorder.record(SpecBodyChanged(text=edited))
+    state = recorder.state
+    prompt = opening(state, policy, world.texts.brief(state))
+    recorder.record(IterationStarted(iteration=state.iterations + 1, system=SYSTEM, prompt=prompt))
+
+
+def _finish_iteration(ending: str, world: World, recorder: Recorder) -> None:
+    left = world.tools.end_iteration()
+    iteration = recorder.state.iteration
+    text = iteration.last_text if iteration else ""
+    note = text[-NOTE_CAP:]
+    if ending == "steps":
+        note += "\n[The iteration ended at its limit of steps.]"
+    if left:
+        note += f"\n[Background commands were ended: {', '.join(left)}]"
+    claimed = ending == "answered" and world.texts.claims(text)
+    recorder.record(
+        IterationFinished(iteration=recorder.state.iterations, ending=ending, claimed=claimed, note=note.strip())
+    )
+
+
+def _wait(until: Ms, world: World, recorder: Recorder) -> None:
+    """Sleep in slices; somebody's word ends the wait, and `decide` is asked again."""
+    while world.clock.now() < until:
+        if recorder.has_news():
+            recorder.drain()
+            return
+        if recorder.interrupt.wait(_SLICE_S):
+            recorder.drain()
+            return
+
+
+def _wait_for_holds(need: NanoUsd, until: Ms, world: World, recorder: Recorder) -> None:
+    while not recorder.has_news():
+        if recorder.room(need):
+            recorder.record(HoldsWaited(room=True))
+            return
+        if world.clock.now() >= until:
+            recorder.record(HoldsWaited(room=False))
+            return
+        recorder.interrupt.wait(_HOLDS_SLICE_S)
+    recorder.drain()

@@ -1,0 +1,56 @@
+"""Everything outside that performing a command touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.agent.conversation import Conversation
+from runner.agent.prompt import Brief
+from runner.events.facts import SetupFinished
+from runner.ports import Checks, Clock, Guard, Interrupt, Model, Tools, Workspace
+from runner.pricing.cost import Price
+from runner.spec.model import Spec
+from runner.state import State
+
+
+class Texts(Protocol):
+    """The words around an iteration, read from where they live now and masked."""
+
+    def edited_spec(self, state: State) -> str | None:
+        """The spec's text if the user changed more than ticks since the run last read it; None otherwise."""
+        ...
+
+    def brief(self, state: State) -> Brief:
+        """What the next iteration is told besides the state."""
+        ...
+
+    def checklist(self, state: State) -> tuple[str, ...]:
+        """Items of the checklist that are not ticked now."""
+        ...
+
+    def claims(self, message: str) -> bool:
+        """Whether a final message claims that everything is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The adapters of one run."""
+
+    clock: Clock
+    model: Model
+    price: Price
+    hold_percent: int
+    tools: Tools
+    workspace: Workspace
+    checks: Checks
+    guard: Guard
+    spec: Spec
+    texts: Texts
+    conversation: Conversation
+    setup: Callable[[Interrupt], SetupFinished]
+    backoff_s: Callable[[int], float]
+    on_text: Callable[[str], None]
+    mask: Callable[[str], str]
