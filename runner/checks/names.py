@@ -19,6 +19,7 @@ _TEST_FILE = re.compile(
 )
 # In a folder of tests these are tests by their place alone; Python's are known by name.
 _TEST_SOURCE = re.compile(r".*\.(?:rs|js|mjs|cjs|ts|tsx|jsx|go|rb|sh|t|java|kt|cs|php|c|cc|cpp|exs|ex|pl|lua|jl|r)\Z")
+_SCRIPT = re.compile(r".*\.(?:py|sh|bash|js|mjs|cjs|ts|rb|pl|php|lua|bats|ps1)")
 
 # Wherever they stand, these decide what a test run collects, skips or loads.
 CONTROL_FILES = frozenset(
@@ -104,6 +105,12 @@ def in_test_dir(path: str) -> bool:
     return any(part.lower() in TEST_DIRS for part in path.split("/")[:-1])
 
 
+def is_script(path: str, tools: frozenset[str]) -> bool:
+    """Whether a file that a check names is run by it rather than looked at, as far as names tell."""
+    name = posixpath.basename(path)
+    return _SCRIPT.fullmatch(name) is not None or ("." not in name and name in tools)
+
+
 def is_control(path: str, tools: frozenset[str]) -> bool:
     """Whether a file configures tests, or one of `tools` (programs that the checks name)."""
     name = posixpath.basename(path)
@@ -140,7 +147,7 @@ def tools_of(argv: Sequence[str]) -> frozenset[str]:
     return frozenset(posixpath.basename(word) for word in words_of(argv) if re.fullmatch(r"[\w./-]+", word))
 
 
-def test_program(argv: Sequence[str]) -> str:
+def program_of_tests(argv: Sequence[str]) -> str:
     """`pytest` or `unittest` when the command is certainly one run of it and nothing else, else ""."""
     if tuple(argv[:2]) == SHELL and re.search(r"[|&;<>#\n`$()*?{}!\\]", argv[2]):
         return ""

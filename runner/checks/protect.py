@@ -114,10 +114,13 @@ def protection(
 
     Protected are the spec, what `protect:` matches, files named in a check's command, tests (by name, folder or
     configured pattern), test configuration, plugins that configuration names, and settings of the checks' own tools.
+    A pattern that begins with `!` takes files out again, the spec aside: the work itself, when a check names it.
     `read` gives a file of checkpoint 0; `root` is the workspace, to find the spec in it; `normalise` opens every
     checkbox of a text.
     """
     base = frozenset(base_paths)
+    wanted = tuple(pattern for pattern in spec.protect if not pattern.startswith("!"))
+    free = [pattern.removeprefix("!") for pattern in spec.protect if pattern.startswith("!")]
     tools = frozenset[str]().union(*(names.tools_of(check.argv) for check in spec.checks))
     patterns = tuple(filter(None, (names.unittest_pattern(check.argv) for check in spec.checks)))
     controls = frozenset(path for path in base if names.is_control(path, tools))
@@ -137,14 +140,15 @@ def protection(
         | (named & base)
         | _modules(plugins, base)
         | {path for path in base if names.in_test_dir(path) or _starts_python(path)}
-        | {path for path in base if any(names.matches(path, pattern) for pattern in spec.protect)}
+        | {path for path in base if any(names.matches(path, pattern) for pattern in wanted)}
         | ({own} if own is not None else frozenset[str]())
     )
+    paths -= {path for path in paths if path != own and any(names.matches(path, each) for each in free)}
     folders = {folder for path in base for folder in _ancestors(path)}
     return Protection(
         paths=paths,
         spec=own,
-        patterns=spec.protect,
+        patterns=wanted,
         test_patterns=patterns,
         named=named - base - folders,
         tools=tools,

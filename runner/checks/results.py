@@ -94,7 +94,7 @@ def judge(check: Check, outcome: Outcome, evidence: Evidence, *, vault: Masks) -
 def tail_of(outcome: Outcome, why: Sequence[str], *, vault: Masks) -> str:
     """The end of what a command printed, masked, then runner's own lines, in all TAIL_CHARS at most."""
     # Masked before it is cut: half a secret would pass for none.
-    text = vault.mask("\n".join(part for part in (outcome.output[-65_536:], outcome.errors[-65_536:]) if part))
+    text = vault.mask("\n".join(part[-65_536:].rstrip() for part in (outcome.output, outcome.errors) if part))
     text = _clean(text).rstrip()
     room = TAIL_CHARS - sum(len(line) + 9 for line in why)
     text = text if len(text) <= room else "…" + text[-max(room, 0) :]

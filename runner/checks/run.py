@@ -125,7 +125,7 @@ class SpecChecks:
     def _check(self, check: Check, view: View, interrupt: Interrupt) -> CheckResult:
         with self._results_directory() as results:
             argv = tuple(word.replace(RESULTS, str(results)) for word in check.argv)
-            program = names.test_program(check.argv)
+            program = names.program_of_tests(check.argv)
             report = check.report.replace(RESULTS, str(results))
             if check.parse == "exit" and program == "pytest":
                 # Its own count tells an empty or unfinished run from a green one.

@@ -18,8 +18,12 @@ _MODULE = re.compile(r"(?P<name>\w+)(?:\.[\w-]+)*\.(?:py|pyc|pyw|so|pyd)")
 
 
 def own_tests(protection: Protection, added: Iterable[str]) -> bool:
-    """Whether tests of the agent's own count: checkpoint 0 has none, or a check names files that it does not have."""
-    return any(is_meant(protection, path) or (not protection.has_tests and names.is_test(path)) for path in added)
+    """Whether tests of the agent's own count: checkpoint 0 has none, or a check runs one that it does not have."""
+    return any(
+        (is_meant(protection, path) and (names.is_test(path) or names.is_script(path, protection.tools)))
+        or (not protection.has_tests and names.is_test(path))
+        for path in added
+    )
 
 
 def is_meant(protection: Protection, path: str) -> bool:
