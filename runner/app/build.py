@@ -69,6 +69,7 @@ def world(parts: Parts) -> World:
         model=model,
         price=parts.entry.price,
         hold_percent=hold_percent(parts.entry, SystemClock().now()),
+        allowance=parts.entry.allowance,
         tools=tools,
         workspace=parts.workspace,
         checks=checks,

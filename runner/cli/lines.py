@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
 
 from runner.events.facts import (
     BoundViolated,
@@ -69,12 +68,9 @@ class PlainScreen:
                 sys.stdout = None  # # what Python itself does where there is no output
 
     def _line(self, event: Event, state: State) -> str | None:
-        for kinds, tell in _TELLERS:
-            if isinstance(event, kinds):
-                return tell(event, state)
         if isinstance(event, ToolFinished):
             return self._tool(event)
-        return None
+        return _call(event, state) or _tree(event) or _run(event, state)
 
     def _tool(self, event: ToolFinished) -> str:
         started = self._calls.pop(event.call_id, None)
@@ -118,7 +114,7 @@ def _checked(event: ChecksFinished, state: State) -> str:
     return "\n".join(lines) or "  the spec has no checks"
 
 
-def _refused(event: CallRefused, _: State) -> str | None:
+def _refused(event: CallRefused) -> str | None:
     if event.unit == "stop":
         return None
     if event.others:
@@ -131,30 +127,58 @@ def _unknown(event: CallUnknown, state: State) -> str:
     return f"  call {event.call}: {event.reason}; its hold stays ({format_usd(state.money.unknown)} unknown so far)"
 
 
-# the kinds narrow each lambda's argument, which the checker cannot see through a table
-_TELLERS: tuple[tuple[type[Event], Callable[..., str | None]], ...] = (
-    (IterationStarted, lambda event, state: f"iteration {event.iteration} of {state.limits.iterations or 'unlimited'}"),
-    (CallSettled, _settled),
-    (CallUnknown, _unknown),
-    (CallReleased, lambda event, _: f"  call {event.call}: {event.reason}; not billed"),
-    (CallRefused, _refused),
-    (HoldsWaited, lambda event, _: None if event.room else "  no room became free in time"),
-    (ToolRefused, lambda event, _: f"    {event.call.name} -> refused: {_short(event.reason, 80)}"),
-    (CheckpointMade, lambda event, _: _checkpoint(event)),
-    (ChecksFinished, _checked),
-    (IterationFinished, lambda event, _: None if event.ending == "answered" else f"  ended: {event.ending}"),
-    (ProtectedChanged, lambda event, _: f"    protected file changed by {event.by}: {event.path}"),
-    (SpecBodyChanged, lambda *_: "  the spec was edited; its new text counts from this iteration"),
-    (SetupFinished, lambda event, _: f"  setup {'done' if event.ok else 'failed'} in {event.seconds:.1f} s"),
-    (
-        WorkspaceChanged,
-        lambda event, _: f"  somebody else changed {len(event.paths)} file(s): a fresh iteration follows",
-    ),
-    (Warned, lambda event, _: f"note: {event.text}"),
-    (BoundViolated, lambda event, _: f"  bound violated: {event.what}"),
-    (StopAsked, lambda event, _: f"  stop asked for by {event.by}"),
-    (RunResumed, lambda _, state: f"run {state.created.run if state.created else ''}"),
-)
+def _call(event: Event, state: State) -> str | None:
+    match event:
+        case IterationStarted():
+            return f"iteration {event.iteration} of {state.limits.iterations or 'unlimited'}"
+        case CallSettled():
+            return _settled(event, state)
+        case CallUnknown():
+            return _unknown(event, state)
+        case CallReleased():
+            return f"  call {event.call}: {event.reason}; not billed"
+        case CallRefused():
+            return _refused(event)
+        case HoldsWaited():
+            return None if event.room else "  no room became free in time"
+        case ToolRefused():
+            return f"    {event.call.name} -> refused: {_short(event.reason, 80)}"
+        case BoundViolated():
+            return f"  bound violated: {event.what}"
+        case _:
+            return None
+
+
+def _tree(event: Event) -> str | None:
+    match event:
+        case CheckpointMade():
+            return _checkpoint(event)
+        case ProtectedChanged():
+            return f"    protected file changed by {event.by}: {event.path}"
+        case WorkspaceChanged():
+            return f"  somebody else changed {', '.join(event.paths[:5])}: a fresh iteration follows"
+        case SpecBodyChanged():
+            return "  the spec was edited; its new text counts from this iteration"
+        case SetupFinished():
+            return f"  setup {'done' if event.ok else 'failed'} in {event.seconds:.1f} s"
+        case _:
+            return None
+
+
+def _run(event: Event, state: State) -> str | None:
+    match event:
+        case ChecksFinished():
+            return _checked(event, state)
+        case IterationFinished():
+            return None if event.ending == "answered" else f"  ended: {event.ending}"
+        case Warned():
+            return f"note: {event.text}"
+        case StopAsked():
+            return f"  stop asked for by {event.by}"
+        case RunResumed():
+            return f"run {state.created.run if state.created else ''}"
+        case _:
+            return None
 
 
 def _checkpoint(event: CheckpointMade) -> str:

@@ -21,7 +21,7 @@ def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -
     proposal = DispatchCall(
         call=call,
         model=world.model.name,
-        input_bound=world.conversation.input_bound(asked),
+        input_bound=world.conversation.input_bound(asked) + world.allowance,
         asked_output=asked,
         min_output=min(policy.min_output, asked),
         input_price=-(-price.dearest_input * world.hold_percent // 100),
@@ -42,7 +42,8 @@ def _send(sent: CallDispatched, world: World, recorder: Recorder) -> Event:
     except NoReplyError as error:
         return CallReleased(call=sent.call, reason=world.mask(str(error)))
     except (NeverSentError, UnbilledError) as error:
-        wait = _wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None
+        again = error.retryable or recorder.interrupt.fired
+        wait = _wait_ms(sent.call, error.retry_after_s, world) if again else None
         return CallReleased(call=sent.call, reason=world.mask(str(error)), retry_after_ms=wait)
     except LostError as error:
         wait = _wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None

@@ -37,12 +37,13 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The adapters of one run."""
+    """The adapters of one run. `allowance` is the input tokens a provider may add by itself to a request."""
 
     clock: Clock
     model: Model
     price: Price
     hold_percent: int
+    allowance: int
     tools: Tools
     workspace: Workspace
     checks: Checks
