@@ -100,6 +100,14 @@ def send_signal(pid: int, number: int) -> None:
         pass
 
 
+def signal_group(pgid: int, number: int) -> None:
+    """Signal a process group that may be gone already."""
+    try:
+        os.killpg(pgid, number)
+    except OSError:
+        pass
+
+
 def tell(line: str) -> None:
     """Say one line to runner."""
     try:
@@ -182,10 +190,7 @@ class Keeper:
 
     def signal_all(self, number: int) -> None:
         if self.status is None:
-            try:
-                os.killpg(self.pid, number)
-            except OSError:
-                pass
+            signal_group(self.pid, number)
         for pid in children_of(os.getpid()):
             send_signal(pid, number)
 
@@ -214,6 +219,9 @@ class Keeper:
 
     def end_left_behind(self) -> None:
         """The command has ended: end what it left behind, and name it."""
+        if not _LINUX:
+            # Nothing tells us of orphans here: their process group is all we know.
+            signal_group(self.pid, signal.SIGKILL)
         if self.wait_gone(SETTLE_S):
             return
         for words in children_of(os.getpid()).values():

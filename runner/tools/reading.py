@@ -242,6 +242,7 @@ def _search(
             target.write(pattern.encode() + b"\0")
             for pair in itertools.chain([begin] if begin else [], files):
                 target.write(b"".join(item.encode("utf-8", "replace") + b"\0" for item in pair))
+            target.close()
 
     with tempfile.TemporaryFile() as found:
         child = subprocess.Popen(
@@ -255,7 +256,9 @@ def _search(
         )
         # It stops reading once it has found enough.
         with contextlib.suppress(BrokenPipeError), child, interrupt.calling(child.kill):
-            feed(child.stdin)
+            with contextlib.suppress(BrokenPipeError):
+                feed(child.stdin)
+            child.wait()
         code = child.returncode
         found.seek(0)
         return code, found.read(8_000_000).decode("utf-8", "replace")

@@ -1,5 +1,7 @@
 """What comes out of a tool is masked before it is cut, however it arrives."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def test_a_secret_is_masked_wherever_the_pipe_cuts_it(before, filler, cuts):
     text = f"{before}{SECRET}\n{'x' * filler}{SECRET}end"
     data = text.encode()
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [data[start:end] for start, end in itertools.pairwise(edges)]
     assert streamed(pieces) == text.replace(SECRET, "[secret:API_KEY]")
 
 

@@ -21,7 +21,8 @@ def test_every_parameter_has_a_row_with_its_type():
     }
     assert rows == {
         signature.name: [
-            (parameter.name, parameter.kind, "yes" if parameter.required else "no") for parameter in signature.parameters
+            (parameter.name, parameter.kind, "yes" if parameter.required else "no")
+            for parameter in signature.parameters
         ]
         for signature in SIGNATURES
     }
