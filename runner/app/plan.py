@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner import config
+from runner import config, handover
 from runner.app.clock import SystemClock
 from runner.config import Flags, Settings
 from runner.errors import ConfigError
@@ -112,6 +112,8 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
         keys.add(found.keys, f"{workspace}/.env")
         if found.warning:
             notes.append(found.warning)
+    if keys.names:
+        handover.shield()
     vault = keys.vault(settings.listed_secrets())
     return Sources(settings=settings, keys=keys, vault=vault, book=_book(settings), notes=(*notes, *vault.warnings))
 

@@ -64,7 +64,8 @@ class WorkspaceTexts:
         if self._file is None or not self._plain(self._file.relative_to(self._root).as_posix()):
             return None
         try:
-            text = read_spec(self._file)
+            # masked as the run recorded it, or a key in the spec would look like an edit and enter the journal
+            text = self._vault.mask(read_spec(self._file))
             has_body = split(text, self._spec.path).body.strip()
         except ConfigError:
             return None
