@@ -62,11 +62,11 @@ def shield() -> bool:
     """
     if sys.platform != "linux":
         return False
-    import ctypes
-
     try:
+        import ctypes
+
         refused: int = ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    except (OSError, AttributeError):
+    except (ImportError, OSError, AttributeError):
         return False
     return refused == 0
 
