@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,12 +88,13 @@ class Script:
         else:
             calls = (ToolCall(f"call_{number}", "list_files", "{}"),) if "list_files" in tools and number % 4 else ()
             reply = Reply(text=f"Looking around ({dice.randrange(10**6)}).", tool_calls=calls)
-            completion = Completion(reply=reply, usage=_any_usage(dice, request))
+            completion = Completion(reply=reply, usage=self._any_usage(dice, request))
         if not self.random_usage:
             return completion
-        return Completion(reply=completion.reply, usage=_any_usage(dice, request))
+        return Completion(reply=completion.reply, usage=self._any_usage(dice, request))
 
-
-def _any_usage(dice: random.Random, request: Request) -> Usage:
-    tokens = dice.randint(0, request.size)
-    return Usage(tokens, dice.randint(0, request.granted), dice.randint(0, tokens))
+    def _any_usage(self, dice: random.Random, request: Request) -> Usage:
+        """Anything up to the bounds, by one tokenizer: a provider counts the same words the same way every time."""
+        share = random.Random(f"{self.seed}:tokenizer").uniform(0.05, 1.0)
+        tokens = math.ceil(request.size * share)
+        return Usage(tokens, dice.randint(0, request.granted), dice.randint(0, tokens))
