@@ -140,14 +140,14 @@ class Beneath:
         """
         folder, name = self._split(path, create=True)
         if fresh and mode != LINK:
-            _fill(folder, name, mode == PROGRAM, chunks, None)
+            _fill(folder, name, mode, chunks, None)
             return
         temporary = TEMPORARY + secrets.token_hex(8).encode()
         try:
             if mode == LINK:
                 os.symlink(b"".join(chunks), temporary, dir_fd=folder)
             else:
-                _fill(folder, temporary, mode == PROGRAM, chunks, self._permissions(folder, name))
+                _fill(folder, temporary, mode, chunks, self._permissions(folder, name))
             _remove_empty(folder, name)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
@@ -164,7 +164,8 @@ class Beneath:
         return stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else None
 
 
-def _fill(folder: int, name: bytes, program: bool, chunks: Iterable[bytes], permissions: int | None) -> None:  # noqa: FBT001
+def _fill(folder: int, name: bytes, mode: str, chunks: Iterable[bytes], permissions: int | None) -> None:
+    program = mode == PROGRAM
     handle = os.open(name, _WRITE, 0o777 if program else 0o666, dir_fd=folder)
     with os.fdopen(handle, "wb") as out:
         for chunk in chunks:

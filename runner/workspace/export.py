@@ -51,8 +51,11 @@ def export(workspace: ShadowWorkspace, run: str, *, force: bool = False) -> Expo
     if tip is None or tip == head:
         raise RefusedError(f"{run} changed nothing since HEAD; there is nothing to export")
     _send(workspace.git, repository, tip, head)
-    with Beneath(repository.common.resolve()) as beneath:
-        beneath.write(ref.encode(), FILE, [f"{tip}\n".encode()])
+    try:
+        with Beneath(repository.common.resolve()) as beneath:
+            beneath.write(ref.encode(), FILE, [f"{tip}\n".encode()])
+    except OSError as error:
+        raise WorkspaceError(f"cannot write {ref} in {repository.common}: {error.strerror}") from error
     return Exported(branch=f"runner/{run}", commit=tip, notes=tuple(sorted(chain.notes)))
 
 
@@ -162,8 +165,7 @@ def _send(git: Git, repository: Repository, tip: str, head: str | None) -> None:
     wanted = f"{tip}\n" + (f"^{head}\n" if head else "")
     env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)}
     with tempfile.TemporaryFile(dir=git.directory) as pack:
-        pack.write(git.run("pack-objects", "--revs", "--stdout", "-q", give=wanted.encode(), env=env))
-        pack.flush()
+        git.run("pack-objects", "--revs", "--stdout", "-q", give=wanted.encode(), take=pack, env=env)
         pack.seek(0)
         git.run("index-pack", "--stdin", give=pack, env={"GIT_OBJECT_DIRECTORY": objects})
     there = git.run("cat-file", "-t", tip, env={"GIT_OBJECT_DIRECTORY": objects})

@@ -61,6 +61,8 @@ class Git:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        # Open files every git started from now on keeps open: a lock lasts until the last of them has ended.
+        self.keeps_open: tuple[int, ...] = ()
 
     def create(self) -> None:
         """Make the directory if it is not there; safe to repeat, and to interrupt."""
@@ -85,12 +87,13 @@ class Git:
         self,
         *args: str,
         give: bytes | IO[bytes] = b"",
+        take: IO[bytes] | None = None,
         work_tree: Path | None = None,
         at: Path | None = None,
         env: Mapping[str, str] | None = None,
         ok: tuple[int, ...] = (0,),
     ) -> bytes:
-        """Run one command and return what it printed; WorkspaceError in git's own words when it did not work."""
+        """Run one command and return what it printed, unless `take` took it; WorkspaceError in git's own words."""
         try:
             done = subprocess.run(
                 self.argv(args, work_tree),
@@ -98,7 +101,9 @@ class Git:
                 stdin=None if isinstance(give, bytes) else give,
                 cwd=at or work_tree or self.directory,
                 env=bare_environment(env),
-                capture_output=True,
+                stdout=subprocess.PIPE if take is None else take,
+                stderr=subprocess.PIPE,
+                pass_fds=self.keeps_open,
                 timeout=TIMEOUT_S,
                 check=False,
             )
@@ -109,7 +114,7 @@ class Git:
         if done.returncode not in ok:
             words = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
             raise WorkspaceError(f"git {args[0]}: {words}", hint=f"git directory: {self.directory}")
-        return done.stdout
+        return done.stdout or b""
 
     def text(self, *args: str, give: bytes = b"", env: Mapping[str, str] | None = None) -> str:
         """One line of answer."""
@@ -131,6 +136,7 @@ class Git:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pass_fds=self.keeps_open,
             cwd=self.directory,
             env=bare_environment(),
         ) as process:

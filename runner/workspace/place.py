@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import BusyError, StateError
 from runner.workspace.git import Git
 from runner.workspace.objects import remove_leftovers
+
+_LAST_WORDS_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,51 @@ class Place:
             raise StateError(f"cannot read {self.folder / name}: {error.strerror}") from error
 
     @contextmanager
-    def lock(self) -> Generator[None]:
-        """Hold this workspace alone; BusyError names who has it. The lock ends with the process, however it ends."""
+    def lock(self, git: Git) -> Generator[None]:
+        """Hold this workspace alone; BusyError names who has it. The lock ends with the process, however it ends.
+
+        A git that `git` started and that outlives a killed holder keeps the lock for the moment it still needs.
+        """
         self.create()
         handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                raise BusyError(
-                    f"process {holder} is working in {self.root}", hint="wait for it, or stop its run: runner stop"
-                ) from error
+            self._take(handle)
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-            remove_leftovers(self.git)
+            remove_leftovers(git)
+            git.keeps_open = (handle,)
             yield
         finally:
+            git.keeps_open = ()
             os.close(handle)
+
+    def _take(self, handle: int) -> None:
+        patience = time.monotonic() + _LAST_WORDS_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+                if _is_alive(holder) or time.monotonic() > patience:
+                    raise BusyError(
+                        f"process {holder or 'unknown'} is working in {self.root}",
+                        hint="wait for it, or stop its run: runner stop",
+                    ) from error
+            # Only a git of a dead holder is left; it is done in milliseconds.
+            time.sleep(0.005)
+
+
+def _is_alive(pid: str) -> bool:
+    if not pid.isdecimal():
+        return False
+    with suppress(OSError):
+        # Killed and not yet collected by its parent is not alive. Elsewhere than on Linux it counts as alive.
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] not in "ZX"
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from runner.errors import NotFoundError, RefusedError, WorkspaceError
+from runner.errors import RefusedError, WorkspaceError
 from runner.ports import Change, Snapshot
 from runner.values import Ms
 from runner.workspace.beneath import CHUNK, Beneath, check_path, pieces, show
 from runner.workspace.cache import Cache
+from runner.workspace.checkpoints import Checkpoints
 from runner.workspace.git import Git
 from runner.workspace.objects import BLOB, FILE, LINK, PROGRAM, TREE, Entry, Pack, listing, trees
 from runner.workspace.place import Place
 from runner.workspace.repository import Repository, find, user_excludes
 from runner.workspace.scan import Ignore, Tracked, scan
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.|lock\b))*\Z")
 _READS = 5
 _LISTINGS = 8
 
@@ -45,6 +44,7 @@ class ShadowWorkspace:
         self._known: set[str] = set()
         self._excludes: bytes | None = None
         self._user_excludes: bytes | None = None
+        self._outer: dict[Path, bool] = {}
         self._index: tuple[object, frozenset[bytes]] = (None, frozenset())
 
     @property
@@ -58,12 +58,23 @@ class ShadowWorkspace:
 
     @property
     def repository(self) -> Repository | None:
-        """The user's repository around the workspace, as it is now."""
-        return find(self._root)
+        """The user's repository around the workspace, as it is now.
+
+        One that tracks nothing here and ignores this directory (dotfiles at home) is not this workspace's repository.
+        """
+        found = find(self._root)
+        if found is None or found.top == self._root:
+            return found
+        if found.top not in self._outer:
+            prefix = self._prefix(found)
+            self._outer[found.top] = self._ask(found, [b""]) != {b""} or any(
+                path.startswith(prefix) for path in found.index_paths()
+            )
+        return found if self._outer[found.top] else None
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the workspace for one process; BusyError (naming the holder) when another has it."""
-        return self._place.lock()
+        return self._place.lock(self._git)
 
     def forget(self) -> None:
         """Begin a new run: files kept only because an earlier checkpoint had them are judged by the rules again."""
@@ -90,7 +101,7 @@ class ShadowWorkspace:
 
     def _snapshot(self) -> Snapshot:
         cache = self._open()
-        repository = find(self._root)
+        repository = self.repository
         notes: list[str] = []
         tracked = Tracked(self._user_index(repository, notes), self._last)
         self._pass_on_excludes(repository)
@@ -187,8 +198,11 @@ class ShadowWorkspace:
         return b"" if inside == Path() else os.fsencode(inside) + b"/"
 
     def _ask_ignored(self, paths: list[bytes]) -> set[bytes]:
+        return self._ask(self.repository, paths)
+
+    def _ask(self, repository: Repository | None, paths: list[bytes]) -> set[bytes]:
         # Rules of directories above a workspace that is only a part of the repository count as well.
-        repository = find(self._root)
+        self._place.create()
         top, prefix = (self._root, b"") if repository is None else (repository.top, self._prefix(repository))
         # Without "./" a name that begins with a colon would be a pattern with magic.
         prefix = b"./" + prefix
@@ -232,58 +246,29 @@ class ShadowWorkspace:
     # ---- checkpoints -------------------------------------------------------------------------------------
 
     def commit(self, snapshot: Snapshot, *, run: str, number: int, parent: str | None, at: Ms, message: str) -> str:
-        self._open()
-        seconds, person = f"@{at // 1000} +0000", {"NAME": "runner", "EMAIL": "runner@localhost"}
-        who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
-        env = {**who, "GIT_AUTHOR_DATE": seconds, "GIT_COMMITTER_DATE": seconds}
-        text = f"{message.strip()}\n\nRun: {run}\nCheckpoint: {number}\nAt: {at}\n"
-        parents = () if parent is None else ("-p", parent)
-        commit = self._git.text("commit-tree", snapshot.tree, *parents, "-F", "-", give=text.encode(), env=env)
-        ref = _ref(run, number)
-        try:
-            self._git.run("update-ref", ref, commit, "")
-        except WorkspaceError:
-            there = self._resolve(ref)
-            if there is None:
-                raise
-            if there != commit:
-                raise WorkspaceError(
-                    f"checkpoint {number} of {run} exists already and holds something else",
-                    hint="another process works on this run; nothing was overwritten",
-                ) from None
-        return commit
+        return self._kept().keep(snapshot.tree, run=run, number=number, parent=parent, at=at, message=message)
 
     def checkpoint(self, run: str, number: int) -> str:
         """The commit of a checkpoint; NotFoundError when there is none."""
-        found = self._resolve(_ref(run, number))
-        if found is None:
-            raise NotFoundError(f"{run} has no checkpoint {number}", hint=f"runner checkpoints {run} lists them")
-        return found
+        return self._kept().find(run, number)
 
     def checkpoints(self, run: str) -> tuple[str, ...]:
         """Commits of a run's checkpoints, in order."""
-        self._open()
-        lines = self._git.text("for-each-ref", "--format=%(refname) %(objectname)", _ref(run, 0)[:-1]).splitlines()
-        numbered = {int(ref.rpartition("/")[2]): commit for ref, commit in (line.split(" ") for line in lines)}
-        return tuple(numbered[number] for number in sorted(numbered))
+        return self._kept().of(run)
 
     def drop(self, run: str) -> None:
-        """Forget a run's checkpoints and free what only they held."""
-        self._open()
-        refs = self._git.text("for-each-ref", "--format=delete %(refname)", _ref(run, 0)[:-1])
-        self._git.run("update-ref", "--stdin", give=refs.encode() + b"\n")
-        self._git.run("gc", "--quiet", "--prune=now")
+        """Forget a run's checkpoints and free what only they held. Hold the lock."""
+        self._kept().drop(run)
         self._cache, self._last, self._last_tree = None, {}, ""
         self._listings.clear()
 
     def tidy(self) -> None:
         """Pack the loose objects of finished checkpoints; worth it at the end of a run."""
-        self._open()
-        self._git.run("repack", "-d", "-q")
+        self._kept().tidy()
 
-    def _resolve(self, ref: str) -> str | None:
+    def _kept(self) -> Checkpoints:
         self._open()
-        return self._git.run("rev-parse", "--verify", "--quiet", ref, ok=(0, 1)).decode().strip() or None
+        return Checkpoints(self._git)
 
     # ---- reading -----------------------------------------------------------------------------------------
 
@@ -385,12 +370,6 @@ class ShadowWorkspace:
                     "these are in the way and are in no checkpoint: " + ", ".join(map(show, in_the_way)),
                     hint="nothing was changed; move them away and try again",
                 )
-
-
-def _ref(run: str, number: int) -> str:
-    if not _SAFE_NAME.match(run) or number < 0:
-        raise WorkspaceError(f"not the name of a checkpoint: {run!r} {number}")
-    return f"refs/runner/{run}/{number}"
 
 
 def _obstacles(

@@ -80,7 +80,7 @@ def _own_repository(user: Repository, top: Path, inside: Path) -> None:
         (own / "shallow").write_bytes(shallow)
     refs = sorted((ref, name) for ref, name in user.refs().items() if _REF.match(ref) and ".." not in ref)
     (own / "packed-refs").write_text("".join(f"{name} {ref}\n" for ref, name in refs), "utf-8")
-    if branch is not None and _REF.match(branch):
+    if branch is not None and _REF.match(branch) and ".." not in branch:
         (own / "HEAD").write_text(f"ref: {branch}\n", "utf-8")
     elif commit is not None:
         (own / "HEAD").write_text(f"{commit}\n", "utf-8")

@@ -1,5 +1,6 @@
 """What `ports.Workspace` promises, on real directories and real git."""
 
+import collections
 import os
 import shutil
 import socket
@@ -38,7 +39,7 @@ def tree_of(root: Path) -> dict[str, object]:
             if name == ".git":
                 continue
             key = str(path.relative_to(root))
-            found[key] = os.readlink(path) if path.is_symlink() else (path.read_bytes(), path.stat().st_mode & 0o100)
+            found[key] = str(path.readlink()) if path.is_symlink() else (path.read_bytes(), path.stat().st_mode & 0o100)
     return found
 
 
@@ -219,6 +220,21 @@ def test_a_part_of_a_repository_obeys_the_rules_above_it(root: Path, tmp_path: P
     assert (root / "pkg" / "b" / "y").exists()
 
 
+def test_a_directory_that_an_outer_repository_ignores_is_none_of_its_business(root: Path, tmp_path: Path) -> None:
+    # Dotfiles kept in a repository at home, with "*" in its .gitignore: nothing below would ever be kept.
+    git(root, "init", "-q")
+    (root / ".gitignore").write_text("*\n")
+    (root / "project").mkdir()
+    (root / "project" / "a").write_text("a")
+    inner = ShadowWorkspace(root / "project", tmp_path / "state")
+    assert inner.paths(inner.snapshot().tree) == ("a",)
+    assert inner.repository is None
+    git(root, "add", "-f", "project/a")
+    again = ShadowWorkspace(root / "project", tmp_path / "state2")
+    assert again.paths(again.snapshot().tree) == ("a",)
+    assert again.repository is not None
+
+
 def test_worktrees_and_submodules_have_their_git_elsewhere(root: Path, tmp_path: Path) -> None:
     git(root, "init", "-q")
     (root / "a").write_text("a")
@@ -397,11 +413,30 @@ def test_a_commit_made_twice_is_one_commit_and_another_is_refused(root: Path, wo
     (root / "a").write_text("b")
     with pytest.raises(WorkspaceError, match="exists already"):
         keep(workspace, 0)
+    (root / "a").write_text("a")
+    again = workspace.commit(
+        workspace.snapshot(), run="r1", number=0, parent=None, at=1_800_000_000_000, message="later"
+    )
+    assert again == commit
+    (root / "a").write_text("b")
     assert workspace.checkpoint("r1", 0) == commit
     with pytest.raises(NotFoundError):
         workspace.checkpoint("r1", 1)
     second = keep(workspace, 1, parent=commit)[1]
     assert workspace.checkpoints("r1") == (commit, second)
+
+
+def test_a_checkpoint_a_killed_process_left_does_not_block_the_next(root: Path, workspace: ShadowWorkspace) -> None:
+    (root / "a").write_text("a")
+    left = keep(workspace, 0)[1]
+    (root / "a").write_text("b")
+    with workspace.lock():
+        commit = keep(workspace, 0)[1]
+    assert workspace.checkpoint("r1", 0) == commit != left
+    assert workspace.checkpoints("r1") == (commit,)
+    assert (
+        git(workspace.git.directory, "for-each-ref", "--format=%(refname)", "refs/left") == f"refs/left/r1/0/{left}\n"
+    )
 
 
 def test_the_same_work_elsewhere_gives_the_same_commit(tmp_path: Path) -> None:
@@ -479,8 +514,7 @@ def test_a_file_that_never_stands_still_is_a_clear_error(root: Path, workspace: 
     writer.start()
     try:
         with pytest.raises(WorkspaceError, match=r"server\.out kept changing while it was read"):
-            for _ in range(50):
-                workspace.snapshot()
+            collections.deque((workspace.snapshot() for _ in range(50)), maxlen=0)
     finally:
         done.set()
         writer.join()
