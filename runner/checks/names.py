@@ -131,11 +131,16 @@ def words_of(argv: Sequence[str]) -> list[str]:
         return argv[2].split()
 
 
-def named_paths(argv: Sequence[str]) -> Iterator[str]:
-    """Every path a command may be naming, relative to the workspace: its words, `--option=word`, `file::test`."""
+def named_paths(argv: Sequence[str], *, certain: bool = False) -> Iterator[str]:
+    """Every path a command may be naming, relative to the workspace: its words, `--option=word`, `file::test`.
+
+    `certain` leaves out bare words, which may be programs, targets or options as well.
+    """
     for word in words_of(argv):
         for part in {word, word.partition("=")[2]}:
             path = part.partition("::")[0]
+            if certain and not {"/", "."} & set(path):
+                continue
             if path and not path.startswith(("/", "-", "$", "{")) and path.strip("./"):
                 plain = posixpath.normpath(path)
                 if not plain.startswith(".."):

@@ -97,6 +97,8 @@ class Program:
         """Whether the command itself is over. It is not reaped: its group id cannot be given to anybody else yet."""
         if self._process.returncode is not None:
             return True
+        if sys.platform == "darwin":  # has no waitid before Python 3.13
+            return self._process.poll() is not None
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def run(self, *, timeout_s: float, interrupt: Interrupt) -> Outcome:
@@ -141,7 +143,7 @@ class Program:
         return self._output.text()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process.returncode is None:
+        if self._process.returncode is None or sys.platform == "darwin":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 

@@ -144,13 +144,14 @@ def protection(
         | ({own} if own is not None else frozenset[str]())
     )
     paths -= {path for path in paths if path != own and any(names.matches(path, each) for each in free)}
+    missing = (path for check in spec.checks for path in names.named_paths(check.argv, certain=True))
     folders = {folder for path in base for folder in _ancestors(path)}
     return Protection(
         paths=paths,
         spec=own,
         patterns=wanted,
         test_patterns=patterns,
-        named=named - base - folders,
+        named=frozenset(missing) - base - folders,
         tools=tools,
         test_dirs=frozenset(folder for path in tests for folder in _ancestors(path)),
         has_tests=bool(tests),

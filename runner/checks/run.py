@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -104,14 +104,22 @@ class SpecChecks:
         started: list[Program] = []
         try:
             for service in spec.services:
-                if (trouble := self._start(service, view, started, interrupt)) != "":
+                try:
+                    trouble = self._start(service, view, started, interrupt)
+                except OSError as error:
+                    trouble = f"the service {service.name!r} could not be started: {error}"
+                if trouble:
                     return tuple(self._none(check, trouble) for check in spec.checks)
             results: list[CheckResult] = []
             for check in spec.checks:
                 if interrupt.fired:
                     results.append(self._none(check, "interrupted"))
                     continue
-                results.append(self._check(check, view, interrupt))
+                try:
+                    results.append(self._check(check, view, interrupt))
+                except OSError as error:
+                    # A check may have taken the view, or its own results, from under the next step.
+                    results.append(self._none(check, f"could not be run: {error}"))
                 notes += [
                     f"the service {service.name!r} had ended after the check {check.name!r}"
                     for service, program in zip(spec.services, started, strict=True)
@@ -132,7 +140,7 @@ class SpecChecks:
                 report = str(results / "runner-junit.xml")
                 argv = _with_report(argv, report)
             stated = (view.path / report) if report else None
-            if stated is not None and not stated.is_relative_to(results):
+            if stated is not None and _beneath(stated, view.path) and not stated.is_dir():
                 # Whatever stands there now was not written by this check.
                 remove(stated)
             outcome = self._program(argv, view, split=check.parse in {"tap", "number"}).run(
@@ -146,7 +154,10 @@ class SpecChecks:
             return judge(check, outcome, evidence, vault=self._vault)
 
     def _setup(self, argv: tuple[str, ...], view: View, interrupt: Interrupt) -> str:
-        outcome = self._program(argv, view).run(timeout_s=SETUP_TIMEOUT_S, interrupt=interrupt)
+        try:
+            outcome = self._program(argv, view).run(timeout_s=SETUP_TIMEOUT_S, interrupt=interrupt)
+        except OSError as error:
+            return f"setup {' '.join(argv)!r} could not be run: {error}"
         if outcome.exit_code == 0:
             return ""
         how = outcome.trouble or f"exit code {outcome.exit_code}"
@@ -194,7 +205,10 @@ class SpecChecks:
     @contextmanager
     def _results_directory(self) -> Generator[Path]:
         """A directory nobody could know before, mode 0700, gone afterwards."""
-        path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=self._scratch))
+        # A path that a shell would take apart cannot stand in a check's text.
+        plain = shlex.quote(str(self._scratch)) == str(self._scratch)
+        folder = self._scratch if plain else None
+        path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=folder)).resolve()
         try:
             yield path
         finally:
@@ -203,23 +217,31 @@ class SpecChecks:
 
 def _with_report(argv: tuple[str, ...], report: str) -> tuple[str, ...]:
     if argv[:2] == names.SHELL:
-        return (*argv[:2], f"{argv[2]} --junitxml='{report}'")
+        return (*argv[:2], f"{argv[2]} --junitxml={shlex.quote(report)}")
     return (*argv, f"--junitxml={report}")
 
 
 def _read_report(path: Path, allowed: tuple[Path, ...]) -> bytes | None:
     """A report's bytes, one more than the limit at most; None unless it is a plain file where a check may write one."""
-    folder = Path(posixpath.normpath(path.parent))
-    if not any(folder.resolve().is_relative_to(each) for each in allowed):
+    if not any(_beneath(path, each) for each in allowed):
         return None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return None
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
         return file.read(LARGEST_REPORT + 1)
+
+
+def _beneath(path: Path, root: Path) -> bool:
+    """Whether a path's folder, links followed, lies in `root`."""
+    try:
+        return path != root and path.parent.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a loop of links leads nowhere
+        return False
 
 
 def free(scratch: Path) -> None:

@@ -46,7 +46,10 @@ _MOST_ENTRIES = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A scoring view that stands. `left_out` says `path: why`; `trusted` are the files that may skip a test."""
+    """A scoring view that stands. `left_out` says `path: why`.
+
+    `paths` are its files as the tree has them, of which the `trusted` ones may skip a test.
+    """
 
     path: Path
     paths: frozenset[str]
@@ -60,7 +63,10 @@ class View:
         if not place or self.self_tested:
             return True
         full = Path(os.path.normpath(self.path / place))
-        return not full.is_relative_to(self.path) or full.relative_to(self.path).as_posix() in self.trusted
+        if not full.is_relative_to(self.path):
+            return True
+        path = full.relative_to(self.path).as_posix()
+        return path in self.trusted or path not in self.paths
 
 
 class Started:

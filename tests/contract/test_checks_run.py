@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -95,6 +96,27 @@ def test_a_program_that_does_not_exist_is_zero_and_named(bench: Bench) -> None:
     assert (result.score, result.exit_code, result.tail) == (0.0, 127, "no such program: no-such-program")
 
 
+@pytest.mark.parametrize(
+    "mess",
+    [
+        "mkdir {results}/r.xml",
+        "mkfifo {results}/r.xml",
+        "rm -rf {results}",
+        "rm -rf {results}; ln -s x {results}",
+        "chmod 0 {results}",
+        'rm -rf "$PWD"; ln -s "$PWD" "$PWD"',
+        'rm -rf "$PWD"; touch "$PWD"',
+        "yes | head -c 17000000 > {results}/r.xml",
+    ],
+)
+def test_a_check_that_makes_a_mess_is_red_and_nothing_worse(bench: Bench, mess: str) -> None:
+    checks = bench.start({"a": ""})
+    messy = sh(mess, name="messy", parse="junit", report="{results}/r.xml")
+    assert [result.score for result in bench.verdict(checks, messy, sh("test -e nothing")).results] == [0.0, 0.0]
+    assert bench.verdict(checks, sh("test -f a")).score == 1.0
+    assert [path.name for path in bench.scratch.iterdir() if path.name.startswith("results-")] == []
+
+
 def test_a_check_that_hangs_is_ended_with_all_it_started(bench: Bench) -> None:
     checks = bench.start({"a": ""})
     check = sh("sleep 600 & echo $!; setsid sleep 600 & echo $!; sleep 600", timeout_s=1)
@@ -153,6 +175,47 @@ def test_tap_and_numbers_are_read_from_standard_output_alone(bench: Bench) -> No
     )
     assert [result.score for result in verdict.results] == [0.5, 0.75]
     assert verdict.score == 0.625
+
+
+DRIVER = """\
+import sys
+from pathlib import Path
+from runner.checks import SpecChecks
+from runner.ports import Interrupt
+from runner.spec.model import Check, Spec
+from runner.workspace import ShadowWorkspace
+
+class Vault:
+    def mask(self, text):
+        return text
+
+root, state, scratch, path, tree = sys.argv[1:]
+checks = SpecChecks(ShadowWorkspace(Path(root), Path(state)), Path(scratch), env={"PATH": path}, vault=Vault())
+check = Check(name="c", argv=("/bin/sh", "-c", "setsid sleep 600 & echo $! $$ > pids.new; mv pids.new pids; sleep 600"))
+spec = Spec(path="spec.md", text="", body="", title="", checks=(check,))
+checks.run(spec, tree=tree, base=tree, accepted={}, interrupt=Interrupt())
+"""
+
+
+def test_after_kill_9_the_check_is_dead_and_the_next_verdict_ends_its_strays(bench: Bench, tmp_path: Path) -> None:
+    checks = bench.start({"a": ""})
+    pids = bench.scratch / "view" / "pids"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, bench.root, tmp_path / "state", bench.scratch, PATH, bench.base],
+        cwd=Path(__file__).parents[2],
+    )
+    while not pids.exists():
+        assert driver.poll() is None
+        time.sleep(0.01)
+    stray, check = (int(pid) for pid in pids.read_text("utf-8").split())
+    driver.kill()
+    driver.wait()
+    end = time.monotonic() + 30
+    while alive(check) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (alive(check), alive(stray)) == (False, True)
+    assert bench.verdict(checks, sh("true")).score == 1.0
+    assert not alive(stray)
 
 
 SERVER = """\

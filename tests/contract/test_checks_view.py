@@ -221,6 +221,31 @@ def test_code_that_ends_or_skips_its_tests_does_not_pass_them(calc: Bench, code:
     assert calc.verdict(check).score == (0.5 if "exit('enough'" in code and check is JUNIT else 0.0)
 
 
+def test_skips_that_tests_ask_for_count_neither_way(bench: Bench) -> None:
+    tests = """\
+import unittest, pytest
+from calc import add
+pytestmark = pytest.mark.filterwarnings("error")
+def test_add(): assert add(1, 2) == 3
+@pytest.mark.skip
+def test_a(): pass
+@pytest.mark.skipif(True, reason="not here")
+def test_b(): pass
+def test_c(): pytest.skip("later")
+def test_d(): pytest.importorskip("no_such_module")
+@pytest.mark.xfail
+def test_e(): raise ValueError
+class T(unittest.TestCase):
+    @unittest.skip("later")
+    def test_f(self): pass
+    def test_g(self): self.skipTest("later")
+"""
+    bench.start({"calc.py": RIGHT, "test_calc.py": tests})
+    result = bench.verdict(PYTEST).results[0]
+    assert (result.score, result.passed, result.total, result.failures) == (1.0, 1, 1, ())
+    assert result.tail.splitlines()[-1] == "runner: 7 skipped"
+
+
 def test_a_report_written_beforehand_is_not_read(calc: Bench) -> None:
     report = '<testsuites><testsuite><testcase classname="m" name="t"/></testsuite></testsuites>'
     calc.write({"r.xml": report, "results/r.xml": report})
@@ -231,6 +256,11 @@ def test_a_report_written_beforehand_is_not_read(calc: Bench) -> None:
         silent, report="{results}/r.xml", argv=("/bin/sh", "-c", "ln -s $PWD/results/r.xml {results}/r.xml")
     )
     assert calc.verdict(linked).score == 0.0
+    outside = calc.root.parent / "outside.xml"
+    outside.write_text(report, "utf-8")
+    for path in (str(outside), "../../outside.xml", ".", "tests"):
+        assert calc.verdict(replace(silent, report=path)).score == 0.0
+    assert outside.read_text("utf-8") == report
 
 
 def test_unittest_is_held_to_the_same(bench: Bench) -> None:

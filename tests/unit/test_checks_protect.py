@@ -138,6 +138,11 @@ def test_without_tests_at_the_start_the_agents_own_count_and_its_settings_with_t
     assert not own_tests(protected, {"src/app.py": ""})
 
 
+def test_a_word_of_a_check_is_no_folder_the_agent_is_meant_to_fill() -> None:
+    protected = protect({"tests/test_a.py": "", "Makefile": ""}, "make test")
+    assert out(protected, {"test/test_b.py": ""}) == {"test/test_b.py"}
+
+
 def test_a_file_that_a_check_names_and_nobody_has_yet_is_the_agents_to_write() -> None:
     protected = protect({"tests/test_a.py": ""}, "pytest tests/test_new.py")
     assert out(protected, {"tests/test_new.py": "", "tests/test_other.py": ""}) == {"tests/test_other.py"}
