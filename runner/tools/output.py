@@ -45,15 +45,19 @@ class MaskedStream:
 
     def feed(self, data: bytes) -> str:
         """Take the next bytes; give what can no longer be the beginning of a secret."""
-        # Masking what is held anew with every piece is what finds a secret that came in two of them.
-        text = self._vault.mask(self._held + self._decoder.decode(data).replace("\0", ""))
+        self._held += self._decoder.decode(data).replace("\0", "")
+        # Twice as much, or a program that writes byte by byte would have everything held masked for every byte.
+        if len(self._held) < 2 * HOLD_BACK:
+            return ""
+        # Masking what was held together with what came is what finds a secret that came in pieces.
+        text = self._vault.mask(self._held)
         cut = max(0, len(text) - HOLD_BACK)
         self._held = text[cut:]
         return text[:cut]
 
     def release(self) -> str:
         """Give what is held now. Only while the source is quiet: a secret half written would stay half masked."""
-        text, self._held = self._held, ""
+        text, self._held = self._vault.mask(self._held), ""
         return text
 
     def finish(self) -> str:

@@ -150,7 +150,7 @@ def _not_found(path: str, old: str, text: str) -> str:
     if _PLACEHOLDER.search(old):
         return f"{message}; it contains a masked secret: choose text around it"
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
-    lines = text.splitlines()[:5000]
+    lines = text.splitlines()[:2000]
     for number, line in enumerate(lines, 1):
         if wanted and line.strip() == wanted:
             return f"{message}, but line {number} differs only in indentation or in what follows: {line[:200]!r}"

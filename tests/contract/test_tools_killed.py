@@ -128,6 +128,9 @@ def test_a_keeper_killed_with_runner_leaves_what_resume_finds_by_its_mark(tmp_pa
     keepers = list(carriers(killed.tools._commands.keeper_marker))
     assert len(keepers) == 1
     os.kill(keepers[0], signal.SIGKILL)
+    deadline = time.monotonic() + 1
+    while start_ticks(killed.started.pgid):
+        assert time.monotonic() < deadline, "the parent-death signal ends the command itself at once"
     outcome = killed.tools.recover(killed.started)
     assert killed.alive() == []
     assert outcome is not None

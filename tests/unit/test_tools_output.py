@@ -38,8 +38,13 @@ def test_invalid_bytes_are_replaced_and_nul_is_dropped():
     assert streamed([b"a\xff\x00b", "ü".encode()[:1], "ü".encode()[1:]]) == "a\ufffdbü"
 
 
-def test_what_can_no_longer_begin_a_secret_is_given_at_once():
-    assert MaskedStream(VAULT).feed(b"x" * (HOLD_BACK + 7)) == "x" * 7
+def test_what_can_no_longer_begin_a_secret_is_given():
+    assert MaskedStream(VAULT).feed(b"x" * (2 * HOLD_BACK + 7)) == "x" * (HOLD_BACK + 7)
+
+
+def test_what_is_released_early_is_masked():
+    stream = MaskedStream(VAULT)
+    assert (stream.feed(f"a{SECRET}".encode()), stream.release(), stream.finish()) == ("", "a[secret:API_KEY]", "")
 
 
 def test_shortening_keeps_whole_lines_and_says_how_many():
