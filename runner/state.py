@@ -283,6 +283,7 @@ def _closed(state: State, call: str) -> tuple[State, CallDispatched | None]:
 def _call_fact(state: State, event: _CallFact) -> State:
     match event:
         case CallDispatched():
+            state, _ = _closed(state, str(event.call))
             money = replace(
                 state.money,
                 held=state.money.held + event.hold,

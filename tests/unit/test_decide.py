@@ -1,0 +1,327 @@
+"""`decide` and the fold, by facts alone: no disk, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import decide as commands
+from runner.decide import decide
+from runner.events import facts
+from runner.policy.model import Policy
+from runner.state import State, evolve
+from runner.values import (
+    CallId,
+    CheckResult,
+    Effect,
+    Limits,
+    Reply,
+    Scope,
+    ScopeKind,
+    StopKind,
+    ToolCall,
+    Usage,
+)
+
+CREATED = facts.RunCreated(
+    run="r",
+    spec_path="/w/spec.md",
+    spec_key="k",
+    spec_text="# Work",
+    workspace="/w",
+    origin="/w",
+    worktree=False,
+    model="m",
+    prices_digest="p",
+    scopes=(Scope(ScopeKind.RUN, "r"),),
+    limits=Limits(usd=10**9, iterations=3, steps=2, duration_s=100),
+)
+RESUMED = facts.RunResumed(epoch=1, pid=1, boot_id="b")
+BASE = facts.CheckpointMade(number=0, commit="c0", tree="t0", reason="as found")
+FIRST = facts.IterationStarted(iteration=1, system="s", prompt="p")
+CHECKED = Policy(has_checks=True)
+
+
+def call(step: int = 1, attempt: int = 1) -> CallId:
+    return CallId(1, step, attempt)
+
+
+def sent(step: int = 1, attempt: int = 1) -> facts.CallDispatched:
+    return facts.CallDispatched(call=call(step, attempt), model="m", input_bound=10, granted_output=5, hold=100)
+
+
+def settled(*tools: str, step: int = 1, text: str = "", cut: bool = False) -> facts.CallSettled:
+    calls = tuple(ToolCall(name, "write_file", "{}") for name in tools)
+    return facts.CallSettled(
+        call=call(step), usage=Usage(7, 3), cost=40, reply=Reply(text=text, tool_calls=calls, cut=cut)
+    )
+
+
+def checked(iteration: int = 1, score: float | None = 1.0, tree: str = "t", **more: object) -> facts.ChecksFinished:
+    results = () if score is None else (CheckResult(name="c", exit_code=int(score < 1), score=score),)
+    return facts.ChecksFinished(iteration=iteration, results=results, score=score, tree=tree, **more)
+
+
+def state_after(*events: facts.Event, at: int = 1_000) -> State:
+    state = State()
+    for seq, event in enumerate((CREATED, RESUMED, *events), start=1):
+        state = evolve(state, event, at, seq)
+    return state
+
+
+def next_after(*events: facts.Event, policy: Policy = CHECKED, at: int = 1_000) -> commands.Command:
+    return decide(state_after(*events), policy, at)
+
+
+def stop_after(*events: facts.Event, policy: Policy = CHECKED, at: int = 1_000) -> StopKind:
+    command = next_after(*events, policy=policy, at=at)
+    assert isinstance(command, commands.Stop), command
+    return command.reason.kind
+
+
+def one_iteration(number: int, score: float | None, tree: str = "t", *, claimed: bool = False, **more: object):
+    return (
+        facts.IterationStarted(iteration=number, system="s", prompt="p"),
+        facts.IterationFinished(iteration=number, ending="answered", claimed=claimed),
+        checked(number, score, tree, **more),
+    )
+
+
+def test_the_first_command_keeps_the_tree_as_it_was_found():
+    assert next_after() == commands.MakeCheckpoint("as found")
+
+
+def test_setup_runs_once_before_the_first_iteration():
+    policy = replace(CHECKED, has_setup=True)
+    assert next_after(BASE, policy=policy) == commands.RunSetup()
+    done = facts.SetupFinished(ok=True)
+    assert next_after(BASE, done, policy=policy) == commands.MakeCheckpoint("after setup")
+    assert next_after(BASE, done, facts.TreeUnchanged(tree="t0"), policy=policy) == commands.StartIteration(1)
+
+
+def test_a_failed_setup_fails_the_run():
+    policy = replace(CHECKED, has_setup=True)
+    assert stop_after(BASE, facts.SetupFinished(ok=False), policy=policy) is StopKind.FAILED
+
+
+def test_a_reply_with_tools_runs_them_in_order_then_keeps_the_tree_then_calls_again():
+    begun = (BASE, FIRST, sent(), settled("a", "b"))
+    assert next_after(*begun) == commands.RunTool(ToolCall("a", "write_file", "{}"))
+    started = facts.ToolStarted(call=ToolCall("a", "write_file", "{}"), effect=Effect.WRITES, path="x")
+    finished = facts.ToolFinished(call_id="a", name="write_file", text="ok", ok=True, effect=Effect.WRITES)
+    refused = facts.ToolRefused(call=ToolCall("b", "write_file", "{}"), reason="no")
+    assert next_after(*begun, started, finished) == commands.RunTool(ToolCall("b", "write_file", "{}"))
+    assert next_after(*begun, started, finished, refused) == commands.MakeCheckpoint("iteration 1, step 1")
+    kept = facts.CheckpointMade(number=1, commit="c1", tree="t1", reason="step")
+    assert next_after(*begun, started, finished, refused, kept) == commands.CallModel(call(2))
+
+
+def test_a_reading_tool_needs_no_checkpoint():
+    started = facts.ToolStarted(call=ToolCall("a", "read_file", "{}"), effect=Effect.READS)
+    finished = facts.ToolFinished(call_id="a", name="read_file", text="ok", ok=True, effect=Effect.READS)
+    assert next_after(BASE, FIRST, sent(), settled("a"), started, finished) == commands.CallModel(call(2))
+
+
+def test_two_calls_with_the_same_id_in_one_reply_are_both_answered():
+    finished = facts.ToolFinished(call_id="a", name="write_file", text="ok", ok=True, effect=Effect.READS)
+    command = next_after(BASE, FIRST, sent(), settled("a", "a"), finished)
+    assert isinstance(command, commands.RunTool)
+
+
+def test_a_reply_without_tools_ends_the_iteration_and_its_checks_follow():
+    assert next_after(BASE, FIRST, sent(), settled(text="done")) == commands.FinishIteration("answered")
+    over = facts.IterationFinished(iteration=1, ending="answered")
+    assert next_after(BASE, FIRST, sent(), settled(text="done"), over) == commands.RunChecks()
+
+
+def test_a_cut_reply_runs_no_tool_and_ends_nothing():
+    assert next_after(BASE, FIRST, sent(), settled("a", cut=True)) == commands.CallModel(call(2))
+
+
+def test_the_limit_of_steps_ends_the_iteration_not_the_run():
+    steps = (sent(1), settled(step=1, cut=True), sent(2), settled(step=2, cut=True))
+    assert next_after(BASE, FIRST, *steps) == commands.FinishIteration("steps")
+
+
+def test_money_that_runs_out_ends_the_iteration_with_its_checks_and_then_the_run():
+    short = facts.CallRefused(call=call(), scope="run:r", need=50, headroom=10)
+    assert next_after(BASE, FIRST, short) == commands.FinishIteration("money")
+    over = facts.IterationFinished(iteration=1, ending="money")
+    assert next_after(BASE, FIRST, short, over) == commands.RunChecks()
+    assert stop_after(BASE, FIRST, short, over, checked(score=0.5)) is StopKind.BUDGET
+    assert stop_after(BASE, FIRST, short, over, checked(score=1.0)) is StopKind.DONE
+
+
+def test_other_runs_holds_are_waited_for_and_then_the_run_parks():
+    busy = facts.CallRefused(call=call(), scope="project:p", need=50, headroom=10, others=True)
+    assert next_after(BASE, FIRST, busy) == commands.WaitForHolds(50, 1_000 + CHECKED.budget_wait_ms)
+    assert next_after(BASE, FIRST, busy, facts.HoldsWaited(room=True)) == commands.CallModel(call())
+    assert stop_after(BASE, FIRST, busy, facts.HoldsWaited(room=False)) is StopKind.PARKED
+
+
+def test_a_failed_attempt_waits_and_the_next_one_has_its_own_number():
+    lost = facts.CallUnknown(call=call(), reason="dropped", retry_after_ms=500)
+    assert next_after(BASE, FIRST, sent(), lost) == commands.WaitUntil(1_500)
+    assert next_after(BASE, FIRST, sent(), lost, at=1_500) == commands.CallModel(call(1, 2))
+
+
+def test_an_attempt_that_makes_no_sense_again_fails_the_run():
+    assert stop_after(BASE, FIRST, sent(), facts.CallReleased(call=call(), reason="401")) is StopKind.FAILED
+
+
+def test_too_many_failures_in_a_row_fail_the_run():
+    tries = [
+        event
+        for attempt in range(1, CHECKED.max_attempts + 1)
+        for event in (sent(1, attempt), facts.CallUnknown(call=call(1, attempt), reason="x", retry_after_ms=0))
+    ]
+    assert stop_after(BASE, FIRST, *tries) is StopKind.FAILED
+
+
+def test_unknown_calls_keep_their_hold_for_ever():
+    state = state_after(BASE, FIRST, sent(), facts.CallUnknown(call=call(), reason="x", retry_after_ms=0), RESUMED)
+    assert (state.money.unknown, state.money.held, state.money.spent, state.money.tokens) == (100, 0, 0, 15)
+
+
+def test_what_a_dead_driver_left_open_is_closed_first():
+    started = facts.ToolStarted(call=ToolCall("a", "run", "{}"), effect=Effect.COMMANDS)
+    assert next_after(BASE, FIRST, sent(), RESUMED) == commands.CloseCall(sent())
+    assert next_after(BASE, FIRST, sent(), settled("a"), started, RESUMED) == commands.RecoverTool(started)
+    assert next_after(BASE, FIRST, RESUMED) == commands.CompareWorkspace()
+
+
+def test_somebody_elses_change_starts_a_fresh_iteration_and_counts_the_old_one():
+    changed = (RESUMED, facts.WorkspaceChanged(paths=("x",)))
+    assert next_after(BASE, FIRST, *changed) == commands.StartIteration(2)
+
+
+def test_a_stop_now_comes_before_everything_but_what_was_left_open():
+    now = facts.StopAsked(by="operator", now=True)
+    assert stop_after(BASE, FIRST, sent(), settled("a"), now) is StopKind.OPERATOR
+    assert next_after(BASE, FIRST, sent(), now) == commands.CloseCall(sent())
+
+
+def test_a_first_interrupt_lets_the_step_finish():
+    soft = facts.StopAsked(by="SIGINT", now=False)
+    assert isinstance(next_after(BASE, FIRST, sent(), settled("a"), soft), commands.RunTool)
+    assert stop_after(BASE, FIRST, soft) is StopKind.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("more", "policy"),
+    [
+        ({"score": 0.9}, CHECKED),
+        ({"unticked": ("x",)}, CHECKED),
+        ({"tampered": ("tests/test_a.py",)}, CHECKED),
+        ({"foreign": ("tests/test_a.py",)}, CHECKED),
+        ({}, replace(CHECKED, promise="DONE")),
+        ({"score": None}, Policy(promise="DONE")),
+    ],
+)
+def test_done_needs_score_checklist_untouched_files_and_the_promise(more, policy):
+    assert next_after(BASE, *one_iteration(1, **{"score": 1.0, **more}), policy=policy) == commands.StartIteration(2)
+
+
+def test_done_is_verified_only_with_checks():
+    verified = next_after(BASE, *one_iteration(1, 1.0))
+    claimed = next_after(BASE, *one_iteration(1, None, claimed=True), policy=Policy(promise="DONE"))
+    assert isinstance(verified, commands.Stop)
+    assert isinstance(claimed, commands.Stop)
+    assert (verified.reason.verified, claimed.reason.verified) == (True, False)
+    assert verified.reason.exit_code == claimed.reason.exit_code == 0
+
+
+def test_a_false_claim_stops_where_the_spec_says_so():
+    policy = replace(CHECKED, on_false_claim="stop", promise="DONE")
+    assert stop_after(BASE, *one_iteration(1, 0.5, claimed=True), policy=policy) is StopKind.FALSE_CLAIM
+
+
+def test_iterations_run_out():
+    three = [event for number in (1, 2, 3) for event in one_iteration(number, number / 10, f"t{number}")]
+    assert stop_after(BASE, *three) is StopKind.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("scores", "trees", "rule"),
+    [
+        ((0.5, 0.4, 0.3, 0.5), "abcd", "stall.score"),
+        ((None, None, None, None), "aaaa", "stall.tree"),
+        ((0.5, 0.5, 0.5, 0.5), "abcd", "stall.failure"),
+    ],
+)
+def test_a_stall_names_its_evidence(scores, trees, rule):
+    events = [e for n, (s, t) in enumerate(zip(scores, trees, strict=True), 1) for e in one_iteration(n, s, t)]
+    state = replace(state_after(BASE, *events), limits=Limits())
+    command = decide(state, replace(CHECKED, promise="X"), 1_000)
+    assert isinstance(command, commands.Stop)
+    assert command.reason.rule == rule
+
+
+def test_a_better_score_is_no_stall():
+    events = [e for n, s in enumerate((0.1, 0.2, 0.3, 0.4), 1) for e in one_iteration(n, s, "t" + str(n))]
+    state = replace(state_after(BASE, *events), limits=Limits())
+    assert decide(state, CHECKED, 1_000) == commands.StartIteration(5)
+
+
+def test_a_stalled_run_resumed_by_its_user_gets_a_new_window():
+    events = [e for n in range(1, 5) for e in one_iteration(n, 0.5, f"t{n}")]
+    stopped = facts.RunStopped(kind=StopKind.STALLED, rule="stall.score")
+    same = facts.WorkspaceCompared(tree="t")
+    state = replace(state_after(BASE, *events, stopped, RESUMED, same), limits=Limits())
+    assert decide(state, CHECKED, 1_000) == commands.StartIteration(5)
+
+
+def test_time_counts_only_while_a_driver_works():
+    state = State()
+    parked = facts.RunStopped(kind=StopKind.PARKED, rule="budget_wait")
+    for seq, (at, event) in enumerate([(0, CREATED), (1_000, RESUMED), (31_000, parked), (999_000, RESUMED)], 1):
+        state = evolve(state, event, at, seq)
+    assert state.active_ms == 30_000
+    assert evolve(state, facts.ClockJumped(by_ms=5_000_000), 6_000_000, 9).active_ms == pytest.approx(31_000, abs=1_000)
+
+
+def test_active_time_and_deadline_stop_a_run():
+    assert stop_after(BASE, FIRST, at=1_000 + 100_000) is StopKind.LIMIT
+    late = facts.LimitsSet(limits=Limits(deadline=5_000))
+    assert stop_after(BASE, FIRST, late, at=5_000) is StopKind.LIMIT
+
+
+EVENTS = st.sampled_from(
+    [
+        BASE,
+        FIRST,
+        sent(),
+        settled("a"),
+        settled(text="done"),
+        settled("a", cut=True),
+        facts.CallUnknown(call=call(), reason="x", retry_after_ms=5),
+        facts.CallReleased(call=call(), reason="x"),
+        facts.CallRefused(call=call(), scope="s", need=1, headroom=0, others=True),
+        facts.HoldsWaited(room=False),
+        facts.ToolStarted(call=ToolCall("a", "run", "{}"), effect=Effect.COMMANDS),
+        facts.ToolFinished(call_id="a", name="run", text="", ok=True, effect=Effect.COMMANDS),
+        facts.TreeUnchanged(tree="t"),
+        facts.WorkspaceChanged(paths=()),
+        facts.IterationFinished(iteration=1, ending="answered"),
+        checked(),
+        checked(score=None),
+        facts.StopAsked(by="SIGINT", now=False),
+        facts.RunStopped(kind=StopKind.PARKED, rule="x"),
+        RESUMED,
+        facts.BoundViolated(call=call(), held=1, billed=2, what="x"),
+        facts.ProtectedChanged(path="p", digest="d", by="agent"),
+        facts.ProtectedAccepted(path="p", digest="d"),
+        facts.RolledBack(to=0, undo=1),
+    ]
+)
+
+
+@given(st.lists(EVENTS, max_size=40), st.integers(0, 10**9))
+def test_decide_is_total_and_the_fold_never_fails(events, now):
+    state = state_after(*events)
+    assert decide(state, CHECKED, now) == decide(state, CHECKED, now)
+    assert state.money.held == sum(one.hold for one in state.open_calls.values())
+    assert state.money.held >= 0
