@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +39,9 @@ def _close_stdout() -> None:
 
 
 def _bug() -> int:
+    import tempfile
+    import traceback
+
     from runner.secrets import mask_patterns
 
     text = mask_patterns(traceback.format_exc())

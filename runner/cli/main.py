@@ -1,15 +1,16 @@
-"""The command tree. Each command lives in a module of its own and imports its machinery when it runs."""
+"""The command line as a whole. Commands are listed in `tree`, each in a module that is imported when it is typed."""
 
 from __future__ import annotations
 
 import typer
 
 from runner import __version__
-from runner.cli import loop
+from runner.cli.tree import Tree
 from runner.secrets import Keys
 
 app = typer.Typer(
     name="runner",
+    cls=Tree,
     help=(
         "Run an LLM agent against a spec, again and again, under a cap that holds,"
         " until the spec's own checks say it is done.\n\n"
@@ -21,10 +22,9 @@ app = typer.Typer(
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-loop.register(app)
 
 
 def _version(value: bool) -> None:
@@ -36,12 +36,22 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),  # noqa: FBT003  typer's way to write a flag
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),  # noqa: ARG001, FBT003  typer's way to write a flag
 ) -> None:
     """Options of every command."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def command(keys: Keys) -> int:
-    """Run the command line; give the exit code. Usage errors are 2."""
-    result: object = app(obj=keys, standalone_mode=False)
+    """Run the command line; give the exit code. Raises ConfigError (exit 2) for what cannot be understood."""
+    try:
+        result: object = app(obj=keys, standalone_mode=False)
+    except typer.TyperException as error:
+        from runner.errors import ConfigError
+
+        raise ConfigError(error.format_message(), hint="see `runner --help`, or --help of the command") from error
+    except typer.Abort:
+        return 130
     return result if isinstance(result, int) else 0

@@ -1,0 +1,65 @@
+"""The names of all commands, each with the module that brings it once it is typed: `--help` imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One command: `runner.cli.<module>` has `register(app)`; `line` is the first line of the command's own help."""
+
+    module: str
+    line: str
+
+
+COMMANDS = {
+    "loop": Listed("loop", "Run the agent on a spec until its checks say it is done, or a limit says stop."),
+    "resume": Listed("loop", "Go on with a run, with other limits if you like. No counter starts anew."),
+}
+
+
+class Later(TyperCommand):
+    """A command by name and line; everything else is asked of the real one, imported then."""
+
+    def __init__(self, name: str, listed: Listed) -> None:
+        super().__init__(name, short_help=listed.line, rich_markup_mode=None)
+        self._module = listed.module
+
+    # typer keeps the types of contexts to itself
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:  # noqa: ANN401  as above
+        """Begin the real command."""
+        return real(self._module, self.name or "").make_context(*arguments, **extra)
+
+
+class Tree(TyperGroup):
+    """The group of all listed commands."""
+
+    # what a group is made of is typer's own business
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401  as above
+        super().__init__(**attributes)
+        for name, listed in COMMANDS.items():
+            self.add_command(Later(name, listed))
+
+
+# what typer returns here has no public name
+def real(module: str, name: str) -> Any:  # noqa: ANN401  as above
+    """Import a command's module and give the command as typer builds it."""
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app.callback()(_nothing)  # one command beside a callback stays a command of a group
+    importlib.import_module(f"runner.cli.{module}").register(app)
+    group = get_command(app)
+    if not isinstance(group, TyperGroup):
+        msg = f"runner.cli.{module} registers no commands"
+        raise TypeError(msg)
+    return group.commands[name]
+
+
+def _nothing() -> None:
+    """Do nothing before a command."""
