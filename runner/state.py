@@ -144,7 +144,9 @@ class State:
 
 def evolve(state: State, event: Event, at: Ms, seq: int) -> State:
     """Apply one fact. Active time runs while a driver does: dead and parked time does not count."""
-    elapsed = max(0, at - state.at) if state.running and state.at else 0
+    # what lies before a new driver's first words is dead time, also after a crash that nobody wrote down
+    alive = state.running and not isinstance(event, RunResumed | LogRepaired)
+    elapsed = max(0, at - state.at) if alive and state.at else 0
     state = replace(state, at=max(at, state.at), seq=seq, active_ms=state.active_ms + elapsed)
     return _apply(state, event)
 

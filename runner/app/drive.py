@@ -115,10 +115,16 @@ def drive(
     sources: Sources,
     access: Access,
     *,
+    seen: int = 1,
     limits: tuple[Limits, dict[str, str]] | None = None,
 ) -> tuple[StopReason, RunState]:
-    """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it."""
-    with taken(run, engine.name, access) as (recorder, workspace):
+    """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it.
+
+    `seen` is the last event the caller knew of: a run that somebody ended since then stays ended.
+    """
+    with taken(run, engine.name, access, seen=seen) as (recorder, workspace):
+        if (over := recorder.state.stopped) is not None:
+            return over, recorder.state
         if limits is not None and limits[0] != recorder.state.limits:
             recorder.record(LimitsSet(limits=limits[0], sources=limits[1]))
         _say_once(recorder, sources, engine)
@@ -151,8 +157,27 @@ def drive(
 
 
 @contextmanager
-def taken(run: str, model: str, access: Access) -> Generator[tuple[JournalRecorder, ShadowWorkspace]]:
-    """Hold the run's lease and its workspace; the log file is caught up before anything new is written."""
+def taken(
+    run: str, model: str, access: Access, *, seen: int | None = None
+) -> Generator[tuple[JournalRecorder, ShadowWorkspace]]:
+    """Hold the run's lease and its workspace; the log file is caught up before anything new is written.
+
+    Yields without taking the run over when somebody ended it after the event `seen`.
+    """
+    with leased(run, access) as recorder:
+        created = recorder.state.created
+        workspace = ShadowWorkspace(Path(created.workspace if created else ""), access.state.root)
+        with workspace.lock():
+            stopped = recorder.state.stopped
+            ended_since = stopped is not None and not stopped.is_open and seen is not None and recorder.state.seq > seen
+            if not ended_since:
+                take_over(recorder, model)
+            yield recorder, workspace
+
+
+@contextmanager
+def leased(run: str, access: Access) -> Generator[JournalRecorder]:
+    """Hold a run's lease, with its log file caught up. Raises BusyError (75) when somebody else has it."""
     place = access.state.run(run)
     with ExitStack() as held:
         lease = Lease(place.lease, f"run {run}")
@@ -165,16 +190,11 @@ def taken(run: str, model: str, access: Access) -> Generator[tuple[JournalRecord
             access.screen.event(stamped.at, stamped.event, state)
 
         recorder = open_run(access.database, run, SystemClock(), [listener])
-        created = recorder.state.created
-        root = created.workspace if created else ""
-        workspace = ShadowWorkspace(Path(root), access.state.root)
-        held.enter_context(workspace.lock())
         head = recorder.state.seq
         repair = log.catch_up(lambda after: rows_of(run, journal.rows(access.database, run, after=after)), head)
-        take_over(recorder, model)
         if repair is not None:
             recorder.record(LogRepaired(reason=repair.reason, first_bad_line=repair.first_bad_line))
-        yield recorder, workspace
+        yield recorder
 
 
 def _follow(conversation: Conversation, recorder: JournalRecorder, database: Database, run: str) -> None:

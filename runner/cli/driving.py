@@ -130,7 +130,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
     )
     _may_go_on(run, state, limits[0])
     engine = drive.Engine(choice=choice, entry=entry)
-    stop, after = drive.drive(run, spec, engine, sources, access, limits=limits)
+    stop, after = drive.drive(run, spec, engine, sources, access, seen=state.seq, limits=limits)
     return _end(stop, after, access, view)
 
 
