@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from runner.pricing.cost import affordable_output, worst
@@ -68,10 +68,10 @@ class Short:
 
 def bucket(period: Period, at: Ms, zone: str = "UTC") -> str:
     """Name the bucket a time falls into: `2026-11-22`, `2026-W47` (weeks start Monday), `2026-11`, or `all`."""
-    when = dt.datetime.fromtimestamp(at / 1000, tz=ZoneInfo(zone))
+    if period is Period.TOTAL:
+        return "all"
+    when = _local(at, zone)
     match period:
-        case Period.TOTAL:
-            return "all"
         case Period.DAY:
             return when.strftime("%Y-%m-%d")
         case Period.WEEK:
@@ -79,6 +79,11 @@ def bucket(period: Period, at: Ms, zone: str = "UTC") -> str:
             return f"{year}-W{week:02}"
         case Period.MONTH:
             return when.strftime("%Y-%m")
+
+
+def _local(at: Ms, zone: str) -> dt.datetime:
+    # UTC needs no time zone database, which a small machine may not have
+    return dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC if zone == "UTC" else ZoneInfo(zone))
 
 
 _COLUMNS = "id, kind, name, period, bucket, limit_nano, spent, unknown, held, overrun"
@@ -120,7 +125,7 @@ def _row(tx: sqlite3.Connection, scope: Scope, period: Period, name: str, *, lim
     key = (scope.kind, scope.name, period, name)
     where = f"SELECT {_COLUMNS} FROM budget WHERE kind = ? AND name = ? AND period = ? AND bucket = ?"
     if (row := tx.execute(where, key).fetchone()) is None:
-        spent, unknown, held = _already(tx, scope, period, at)
+        spent, unknown, held = _used(tx, scope, period, at)
         over = 0 if limit is None else max(0, spent + unknown + held - limit)
         tx.execute(
             "INSERT INTO budget (kind, name, period, bucket, limit_nano, spent, unknown, held, overrun)"
@@ -131,25 +136,44 @@ def _row(tx: sqlite3.Connection, scope: Scope, period: Period, name: str, *, lim
     return _budget(row)
 
 
-def _already(tx: sqlite3.Connection, scope: Scope, period: Period, at: Ms) -> tuple[int, int, int]:
-    """What the scope has used in this bucket before somebody limited it. Open holds are booked where they were held."""
+def _used(
+    tx: sqlite3.Connection, scope: Scope, period: Period, at: Ms, known: int | None = None
+) -> tuple[NanoUsd, NanoUsd, NanoUsd]:
+    """What a scope has spent, lost and holds in this bucket, limited at the time or not, from its entries.
+
+    `known` is the budget's id. A call that is open but not held on it counts as lost: nobody will settle it there.
+    """
     if period is Period.TOTAL:
         return (0, 0, 0)
     (zone,) = tx.execute(
         "SELECT zone FROM budget_limit WHERE kind = ? AND name = ? AND period = ?", (scope.kind, scope.name, period)
     ).fetchone() or ("UTC",)
     start = _bucket_start(period, at, str(zone))
-    row = tx.execute(
-        "SELECT COALESCE(SUM(CASE WHEN state = 'settled' THEN cost ELSE 0 END), 0),"
-        " COALESCE(SUM(CASE WHEN state IN ('unknown', 'dispatched') THEN hold ELSE 0 END), 0)"
-        " FROM entry JOIN run_scope ON run_scope.run = entry.run WHERE kind = ? AND name = ? AND at >= ?",
-        (scope.kind, scope.name, start),
-    ).fetchone()
-    return int(row[0]), int(row[1]), 0
+    spent = unknown = held = 0
+    for state, hold_, cost, at_, ids in tx.execute(
+        "SELECT state, hold, cost, entry.at, budgets FROM entry JOIN run_scope ON run_scope.run = entry.run"
+        " WHERE kind = ? AND name = ? AND entry.at >= ?",
+        (scope.kind, scope.name, start - _ZONES_MS),
+    ):
+        here = known is not None and known in json.loads(ids)
+        if not here and at_ < start:
+            continue
+        if state == "settled":
+            spent += cost
+        elif state == "dispatched" and here:
+            held += hold_
+        elif state != "released":
+            unknown += hold_
+    return spent, unknown, held
+
+
+# a bucket of the same name begins at most this much earlier in another time zone
+_ZONES_MS = 2 * 86_400_000
 
 
 def _bucket_start(period: Period, at: Ms, zone: str) -> Ms:
-    when = dt.datetime.fromtimestamp(at / 1000, tz=ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    # fold: where midnight comes twice, the day begins with the first
+    when = _local(at, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if period is Period.WEEK:
         when -= dt.timedelta(days=when.weekday())
     if period is Period.MONTH:
@@ -169,7 +193,19 @@ def set_limit(
             (*key, limit, zone, at),
         )
     row = _row(tx, scope, period, bucket(period, at, zone), limit=limit, at=at)
+    if limit is not None:
+        row = _caught_up(tx, row, at)
     return relimit(tx, row, limit)
+
+
+def _caught_up(tx: sqlite3.Connection, row: Budget, at: Ms) -> Budget:
+    """Count what went by while nobody limited this period, or in another time zone; never less than is counted."""
+    spent, unknown, _ = _used(tx, row.scope, row.period, at, row.id)
+    if spent + unknown <= row.spent + row.unknown:
+        return row
+    over = 0 if row.limit is None else max(row.overrun, spent + unknown + row.held - row.limit)
+    tx.execute("UPDATE budget SET spent = ?, unknown = ?, overrun = ? WHERE id = ?", (spent, unknown, over, row.id))
+    return replace(row, spent=spent, unknown=unknown, overrun=over)
 
 
 def relimit(tx: sqlite3.Connection, row: Budget, limit: NanoUsd | None) -> Budget:
@@ -197,6 +233,14 @@ def grant(
         if row.room is not None and need > row.room:
             return Short(budget=str(row), need=need, headroom=row.room, others=True)
     return Granted(output=output, hold=need)
+
+
+def worth_a_try(rows: Sequence[Budget], need: NanoUsd) -> bool:
+    """Whether waiting for other calls' holds is over: `need` fits, or no hold is left that it could wait for.
+
+    What others spend while one waits can bring the room below `need` for good; then `grant` clamps, or says so.
+    """
+    return all(row.room is None or need <= row.room or row.held == 0 for row in rows)
 
 
 def hold(

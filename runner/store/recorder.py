@@ -114,13 +114,13 @@ class JournalRecorder:
         return journal.stop_waits(self._database, self._run)
 
     def room(self, need: NanoUsd) -> bool:
-        """Whether `need` would fit on every budget of this run now."""
+        """Whether a call that was refused for other calls' holds is worth another try now."""
         created = self._state.created
         if created is None:
             return False
         with self._database.transaction(durable=False) as tx:
             rows = ledger.budgets(tx, created.scopes, self._now())
-        return all(row.room is None or need <= row.room for row in rows)
+        return ledger.worth_a_try(rows, need)
 
     def _now(self) -> Ms:
         return max(self._clock.now(), self._state.at)
@@ -203,8 +203,8 @@ class _Batch:
                 need = call.input_bound + least
                 return CallRefused(call=call.call, scope=f"run:{self.run}", need=need, headroom=left, unit="tokens")
         created = self.state.created
-        scopes = () if created is None else created.scopes
-        rows = ledger.budgets(self.tx, scopes, self.now)
+        shared = () if created is None else (one for one in created.scopes if one.kind is not ScopeKind.MODEL)
+        rows = ledger.budgets(self.tx, (*shared, Scope(ScopeKind.MODEL, call.model)), self.now)
         granted = ledger.grant(
             rows,
             input_price=call.input_price,
@@ -221,14 +221,13 @@ class _Batch:
                 headroom=granted.headroom,
                 others=granted.others,
             )
-        prices = "" if created is None else created.prices_digest
         ledger.hold(
             self.tx,
             rows,
             run=self.run,
             call=str(call.call),
             model=call.model,
-            prices=prices,
+            prices=call.prices,
             amount=granted.hold,
             at=self.now,
         )
@@ -289,8 +288,11 @@ def create_run(
 def open_run(database: Database, run: str, clock: Clock, listeners: Sequence[Listener] = ()) -> JournalRecorder:
     """Fold a run's journal into a recorder. Nothing is written until `take_over`."""
     row = journal.find_run(database, run)
-    state = journal.fold(row.id, journal.rows(database, row.id))
-    return JournalRecorder(database, row.id, state=state, head=row.head_hash, clock=clock, listeners=listeners)
+    stored = list(journal.rows(database, row.id))
+    # the head of what was folded, not of the run's row: its writer may have gone on between the two looks
+    head = stored[-1].hash if stored else GENESIS
+    state = journal.fold(row.id, iter(stored))
+    return JournalRecorder(database, row.id, state=state, head=head, clock=clock, listeners=listeners)
 
 
 def take_over(recorder: JournalRecorder, model: str) -> None:
