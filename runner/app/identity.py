@@ -15,9 +15,9 @@ from runner.workspace.shadow import ShadowWorkspace
 
 
 def new_run_id(now: Ms) -> str:
-    """A run's id: its start in UTC and four random hex digits, so that ids sort by age."""
+    """A run's id: its start in UTC and six random hex digits: ids sort by age, and a batch has no twins."""
     when = dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC)
-    return f"{when:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{when:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def spec_key(path: str, text: str) -> str:
