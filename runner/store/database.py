@@ -8,7 +8,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
@@ -23,12 +23,22 @@ class Database:
     Raises StateError (exit 73) whenever the disk or the file refuses.
     """
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
-        if not create and not path.exists():
+        self._side, self._full = -1, True
+        if (read_only or not create) and not path.exists():
             msg = f"no state database at {path}"
             raise StateError(msg, hint="nothing was ever run with this state directory; see `runner where`")
+        if read_only:
+            self._connection = _reading(path)
+            self._refuse_older()
+        else:
+            self._open_to_write()
+            self._migrate()
+
+    def _open_to_write(self) -> None:
+        path = self.path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._side = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,18 +46,42 @@ class Database:
                 path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
             )
             path.chmod(0o600)
-            for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
-                self._connection.execute(f"PRAGMA {pragma}")
+            # changing to WAL does not wait for others that open the file at the same moment
+            fcntl.flock(self._side, fcntl.LOCK_EX)
+            try:
+                for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+                    self._connection.execute(f"PRAGMA {pragma}")
+            finally:
+                fcntl.flock(self._side, fcntl.LOCK_UN)
         except (OSError, sqlite3.Error) as error:
             raise _refused(path, error) from error
-        self._full = True
-        self._migrate()
 
     def close(self) -> None:
         """Close the file; the database stays usable by others."""
         with self._lock:
             self._connection.close()
-            os.close(self._side)
+            if self._side >= 0:
+                os.close(self._side)
+
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Let every query inside see the database as it was at the first one, whatever others write meanwhile."""
+        with self._lock:
+            self.query("BEGIN")
+            try:
+                yield
+            finally:
+                self.query("ROLLBACK")
+
+    def compact(self) -> None:
+        """Give the space of deleted rows back to the disk, unless somebody is using the database right now."""
+        with self._lock, suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA busy_timeout=0")
+            try:
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Generator[sqlite3.Connection]:
@@ -84,23 +118,34 @@ class Database:
 
     def _migrate(self) -> None:
         scripts = _scripts()
-        have = self._version()
-        if have == len(scripts):
+        if self._known_version(len(scripts)) == len(scripts):
             return
-        if have > len(scripts):
-            msg = f"{self.path} was written by a newer runner (state version {have}, this one knows {len(scripts)})"
-            raise StateError(msg, hint="use the newer runner, or another directory with RUNNER_STATE_DIR")
         with self.transaction(durable=True) as connection:
-            have = self._version()
-            if have:
+            # somebody else, perhaps a newer runner, may have migrated it since
+            have = self._known_version(len(scripts))
+            if have and have < len(scripts):
                 self._back_up(have)
             for script in scripts[have:]:
                 for statement in _statements(script):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version={len(scripts)}")
 
+    def _known_version(self, newest: int) -> int:
+        have = self._version()
+        if have > newest:
+            raise _newer(self.path, have, newest)
+        return have
+
+    def _refuse_older(self) -> None:
+        known = len(_scripts())
+        if (have := self._known_version(known)) < known:
+            msg = f"{self.path} was written by an older runner (state version {have}, this one's is {known})"
+            raise StateError(msg, hint="the next `runner loop` or `runner resume` brings it up to date, with a backup")
+
     def _back_up(self, version: int) -> None:
-        target = sqlite3.connect(self.path.with_suffix(f".v{version}.bak"))
+        copy = self.path.with_suffix(f".v{version}.bak")
+        copy.touch(mode=0o600)
+        target = sqlite3.connect(copy)
         source = sqlite3.connect(self.path)
         with target, source:
             source.backup(target)
@@ -113,6 +158,32 @@ class Database:
         except sqlite3.Error as error:
             raise _refused(self.path, error) from error
         return row[0]
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """Open for reading alone, on a disk that cannot be written as well.
+
+    A database in WAL mode is read through two side files. Where they are gone and cannot be made, nobody has it open
+    and everything is in the file itself, which may then be taken as it stands.
+    """
+    uri = path.absolute().as_uri()
+    alone = not path.with_name(f"{path.name}-wal").exists()
+    try:
+        return _opened(f"{uri}?mode=ro")
+    except sqlite3.Error as error:
+        if not alone:
+            raise _refused(path, error) from error
+    try:
+        return _opened(f"{uri}?mode=ro&immutable=1")
+    except sqlite3.Error as error:
+        raise _refused(path, error) from error
+
+
+def _opened(uri: str) -> sqlite3.Connection:
+    timeout = BUSY_MS / 1000
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=timeout)
+    connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    return connection
 
 
 def _scripts() -> list[str]:

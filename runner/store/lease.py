@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from runner.errors import BusyError, StateError
+
+_LOOKS, _LOOK_S = 5, 0.01
 
 
 class Lease:
@@ -20,7 +23,7 @@ class Lease:
             msg = f"cannot use {path}: {error}"
             raise StateError(msg, hint="check free space and permissions, or set RUNNER_STATE_DIR") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_alone(self._file)
         except BlockingIOError:
             holder = holder_of(path)
             os.close(self._file)
@@ -39,6 +42,16 @@ class Lease:
         os.close(self._file)
 
 
+def _lock_alone(file: int) -> None:
+    """Take the lock, or raise BlockingIOError. A look at it by `is_held` is over within these tries."""
+    for _ in range(_LOOKS):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK_S)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def holder_of(path: Path) -> int | None:
     """The pid that wrote itself into a lease file; None if nobody did. It may have died since."""
     try:
@@ -51,7 +64,7 @@ def holder_of(path: Path) -> int | None:
 def is_held(path: Path) -> bool:
     """Whether some living process holds this lease now."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
