@@ -291,6 +291,10 @@ class Tools(Protocol):
         """After a crash: end what is left of it and say how it went; None = safe to run again."""
         ...
 
+    def end_leftovers(self) -> tuple[str, ...]:
+        """End what a dead driver's commands left running; names of what there was. Comes before the tree is read."""
+        ...
+
     def end_iteration(self) -> tuple[str, ...]:
         """End background commands; names of what had to be ended."""
         ...

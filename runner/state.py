@@ -104,6 +104,7 @@ class State:
     seq: int = 0
     at: Ms = 0
     epoch: int = 0
+    model: str = ""
     running: bool = False
     active_ms: int = 0
     progress_ms: int = 0
@@ -181,12 +182,18 @@ def _run_fact(state: State, event: _RunFact) -> State:
     match event:
         case RunCreated():
             return replace(
-                state, created=event, limits=event.limits, limit_sources=event.limit_sources, spec_text=event.spec_text
+                state,
+                created=event,
+                limits=event.limits,
+                limit_sources=event.limit_sources,
+                spec_text=event.spec_text,
+                model=event.model,
             )
         case RunResumed():
             return replace(
                 state,
                 epoch=event.epoch,
+                model=event.model or state.model,
                 running=True,
                 stopped=None,
                 stop_asked=None,

@@ -68,6 +68,7 @@ def world(parts: Parts) -> World:
         clock=SystemClock(),
         model=model,
         price=parts.entry.price,
+        prices=sources.book.digest,
         hold_percent=hold_percent(parts.entry, SystemClock().now()),
         allowance=parts.entry.allowance,
         tools=tools,

@@ -76,8 +76,10 @@ def create(plan: Plan, access: Access) -> str:
     workspace = ShadowWorkspace(plan.workspace, access.state.root)
     settings = plan.sources.settings
     root = plan.workspace
+    # unattended runs work on a copy unless somebody said otherwise; `runner apply` brings the result back
+    apart = settings.unattended.value if settings.worktree.source == "built-in" else settings.worktree.value
     with workspace.lock():
-        if settings.worktree.value:
+        if apart:
             clone = clone_for(workspace, into=access.state.worktree(run), state=access.state.root)
             root = clone.workspace.root
     key = identity.spec_key(plan.spec.path, plan.spec.text)
@@ -88,7 +90,7 @@ def create(plan: Plan, access: Access) -> str:
         spec_text=access.vault.mask(plan.spec.text),
         workspace=str(root),
         origin=str(plan.workspace),
-        worktree=settings.worktree.value,
+        worktree=apart,
         model=plan.model,
         prices_digest=plan.sources.book.digest,
         prices_as_of=str(plan.entry.as_of),
@@ -229,7 +231,7 @@ def end_without_driver(run: str, access: Access, *, by: str, kind: StopKind) -> 
     state = open_run(access.database, run, SystemClock()).state
     if state.stopped is not None and not state.stopped.is_open:
         return
-    with taken(run, state.created.model if state.created else "", access) as (recorder, _):
+    with taken(run, state.model, access) as (recorder, _):
         for sent in recorder.state.open_calls.values():
             recorder.record(CallUnknown(call=sent.call, reason="the driver died during the call"))
         recorder.record(StopAsked(by=by, now=True))

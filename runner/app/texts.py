@@ -24,6 +24,11 @@ class WorkspaceTexts:
     def __init__(self, spec: Spec, *, root: Path, spec_file: Path | None, vault: Vault) -> None:
         self._spec, self._root, self._file, self._vault = spec, root, spec_file, vault
 
+    @property
+    def spec_path(self) -> str:
+        """The spec's path in the workspace; "" when it is no file there."""
+        return "" if self._file is None else self._file.relative_to(self._root).as_posix()
+
     def edited_spec(self, state: State) -> str | None:
         """The user's edit of the spec's text; an agent's edit is none, and neither is a broken file."""
         text = self._now()
@@ -43,7 +48,7 @@ class WorkspaceTexts:
             plans=tuple(one for one in PLANS if self._plain(one)),
             instructions=self._vault.mask(instructions),
             instructions_from=name,
-            spec_file=self._file.relative_to(self._root).as_posix() if self._file else "",
+            spec_file=self.spec_path,
         )
 
     def checklist(self, state: State) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ class WorkspaceTexts:
         return text if text is not None and same else state.spec_text
 
     def _now(self) -> str | None:
-        if self._file is None or not self._plain(self._file.relative_to(self._root).as_posix()):
+        if self._file is None or not self._plain(self.spec_path):
             return None
         try:
             # masked as the run recorded it, or a key in the spec would look like an edit and enter the journal
@@ -74,7 +79,7 @@ class WorkspaceTexts:
     def _changed_by_agent(self, state: State) -> bool:
         if self._file is None:
             return False
-        change = state.protected.get(self._file.relative_to(self._root).as_posix())
+        change = state.protected.get(self.spec_path)
         return change is not None and change.by == "agent"
 
     def _instructions(self) -> tuple[str, str]:

@@ -123,7 +123,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
     spec = parse_spec(created.spec_text, created.spec_path, on_path=lambda _: True, now=state.at)
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
     access = replace(access, vault=sources.vault)
-    model = asked.flags.model or created.model
+    model = asked.flags.model or state.model
     choice, entry = plan.choose(sources, model, asked.cwd)
     limits = config.resolve_limits(
         spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget

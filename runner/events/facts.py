@@ -340,7 +340,7 @@ class ProtectedChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectedAccepted:
-    """The user accepted a protected file as it is now (`digest` of its bytes, "" = deleted)."""
+    """The user accepted a protected file as it is now (its digest as the guard sees it, "" = deleted)."""
 
     path: str
     digest: str
@@ -385,11 +385,13 @@ Event: TypeAlias = (
 class DispatchCall:
     """Proposal: let this call leave. Answered by `CallDispatched` or `CallRefused`.
 
-    Prices are pico-USD per token at the dearest class the call may reach; below `min_output` a call is not worth it.
+    `prices` is the price book's digest. Prices are pico-USD per token at the dearest class the call may reach; below
+    `min_output` a call is not worth it.
     """
 
     call: CallId
     model: str
+    prices: str
     input_bound: int
     asked_output: int
     min_output: int

@@ -21,6 +21,7 @@ def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -
     proposal = DispatchCall(
         call=call,
         model=world.model.name,
+        prices=world.prices,
         input_bound=world.conversation.input_bound(asked) + world.allowance,
         asked_output=asked,
         min_output=min(policy.min_output, asked),

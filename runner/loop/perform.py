@@ -30,6 +30,7 @@ from runner.events.facts import (
     HoldsWaited,
     IterationFinished,
     IterationStarted,
+    ProtectedAccepted,
     RunStopped,
     SpecBodyChanged,
 )
@@ -81,6 +82,9 @@ def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:
     trees.attribute("other", world, recorder)
     if (edited := world.texts.edited_spec(recorder.state)) is not None:
         recorder.record(SpecBodyChanged(text=edited))
+        change = recorder.state.protected.get(world.texts.spec_path)
+        if change is not None:
+            recorder.record(ProtectedAccepted(path=change.path, digest=change.digest))
     state = recorder.state
     prompt = opening(state, policy, world.texts.brief(state))
     recorder.record(IterationStarted(iteration=state.iterations + 1, system=SYSTEM, prompt=prompt))

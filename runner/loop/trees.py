@@ -46,6 +46,7 @@ def _keep(snapshot: Snapshot, reason: str, world: World, recorder: Recorder) -> 
 
 def compare(world: World, recorder: Recorder) -> None:
     """After a resume: is the tree what this run left? What its own tools did since the checkpoint counts as that."""
+    world.tools.end_leftovers()
     state = recorder.state
     snapshot = world.workspace.snapshot()
     last = state.checkpoint.tree if state.checkpoint else ""
@@ -95,7 +96,7 @@ def run_checks(world: World, recorder: Recorder) -> None:
     if recorder.interrupt.fired:
         recorder.drain()
         return
-    differing = [path for path in world.guard.differing() if path not in state.accepted]
+    differing = world.guard.differing()
     agents = {path for path, change in state.protected.items() if change.by == "agent"}
     recorder.record(
         ChecksFinished(

@@ -18,6 +18,11 @@ from runner.state import State
 class Texts(Protocol):
     """The words around an iteration, read from where they live now and masked."""
 
+    @property
+    def spec_path(self) -> str:
+        """The spec's path in the workspace; "" when it is no file there."""
+        ...
+
     def edited_spec(self, state: State) -> str | None:
         """The spec's text if the user changed more than ticks since the run last read it; None otherwise."""
         ...
@@ -37,11 +42,13 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The adapters of one run. `allowance` is the input tokens a provider may add by itself to a request."""
+    """The adapters of one run. `prices` is the price book's digest; `allowance` the input tokens a
+    provider may add by itself to a request."""
 
     clock: Clock
     model: Model
     price: Price
+    prices: str
     hold_percent: int
     allowance: int
     tools: Tools
