@@ -42,8 +42,10 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The adapters of one run. `prices` is the price book's digest; `allowance` the input tokens a
-    provider may add by itself to a request."""
+    """The adapters of one run.
+
+    `prices` is the price book's digest; `allowance` the input tokens a provider may add by itself to a request.
+    """
 
     clock: Clock
     model: Model
