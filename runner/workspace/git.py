@@ -37,14 +37,28 @@ _OPTIONS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
 # Content is bytes here, whatever a `.gitattributes` of the workspace asks for.
 ATTRIBUTES = "* -text -filter -ident -working-tree-encoding -eol -crlf -merge\n"
 
+# What the C library says when it is the disk that refuses.
+_DISK = ("No space left on device", "Read-only file system", "Disk quota exceeded", "Input/output error")
+
 TIMEOUT_S = 900
 _ASK_AT_ONCE = 200
 
 
-def bare_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def trusted_path(workspaces: tuple[Path, ...]) -> str:
+    """PATH without places inside a workspace (an active `.venv`, `node_modules/.bin`): git there is the agent's."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    kept: list[str] = []
+    for name in folders:
+        real = Path(name).resolve()
+        if Path(name).is_absolute() and not any(real.is_relative_to(workspace) for workspace in workspaces):
+            kept.append(name)
+    return os.pathsep.join(kept) or os.defpath
+
+
+def bare_environment(workspaces: tuple[Path, ...], extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What our git sees of the world: where programs are, and that nobody may be asked anything."""
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": trusted_path(workspaces),
         "LANG": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -57,10 +71,11 @@ def bare_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Git:
-    """Runs git on one git directory that runner owns. Every exit status is looked at."""
+    """Runs git on one git directory that runner owns, found outside the workspaces. Every exit status is looked at."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workspaces: tuple[Path, ...]) -> None:
         self.directory = directory
+        self.workspaces = workspaces
         # Open files every git started from now on keeps open: a lock lasts until the last of them has ended.
         self.keeps_open: tuple[int, ...] = ()
 
@@ -100,7 +115,7 @@ class Git:
                 input=give if isinstance(give, bytes) else None,
                 stdin=None if isinstance(give, bytes) else give,
                 cwd=at or work_tree or self.directory,
-                env=bare_environment(env),
+                env=bare_environment(self.workspaces, env),
                 stdout=subprocess.PIPE if take is None else take,
                 stderr=subprocess.PIPE,
                 pass_fds=self.keeps_open,
@@ -113,6 +128,8 @@ class Git:
             raise WorkspaceError(f"git {args[0]} did not answer within {TIMEOUT_S} s") from error
         if done.returncode not in ok:
             words = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+            if any(sign in words for sign in _DISK):
+                raise StateError(f"git {args[0]}: {words}", hint=f"git directory: {self.directory}")
             raise WorkspaceError(f"git {args[0]}: {words}", hint=f"git directory: {self.directory}")
         return done.stdout or b""
 
@@ -138,7 +155,7 @@ class Git:
             stderr=subprocess.DEVNULL,
             pass_fds=self.keeps_open,
             cwd=self.directory,
-            env=bare_environment(),
+            env=bare_environment(self.workspaces),
         ) as process:
             try:
                 yield self._answers(process, names)

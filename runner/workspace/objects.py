@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.errors import StateError
 from runner.workspace.git import Git
 
 BLOB, TREE = 3, 2
@@ -41,9 +42,12 @@ class Pack:
         self._git = git
         self._known = known
         self._new: set[str] = set()
-        # Beside the objects, so that a full disk shows here and not half-way through.
-        self._file = tempfile.TemporaryFile(dir=git.directory)  # noqa: SIM115 - closed by close()
-        self._file.write(struct.pack(">4sII", b"PACK", 2, 0))
+        try:
+            # Beside the objects, so that a full disk shows here first. Unbuffered, so that it shows at the write.
+            self._file = tempfile.TemporaryFile(dir=git.directory, buffering=0)  # noqa: SIM115 - closed by close()
+        except OSError as error:
+            raise StateError(f"cannot write to {git.directory}: {error.strerror}") from error
+        self._write(struct.pack(">4sII", b"PACK", 2, 0))
 
     @property
     def is_empty(self) -> bool:
@@ -57,15 +61,15 @@ class Pack:
         start = self._file.tell()
         name = hashlib.sha1(b"%s %d\0" % (_NAMES[kind], size), usedforsecurity=False)
         squeeze = zlib.compressobj(1)
-        self._file.write(_head(kind, size))
+        self._write(_head(kind, size))
         left, whole = size, True
         for chunk in chunks:
             whole = whole and len(chunk) <= left
             piece = chunk[:left]
             name.update(piece)
-            self._file.write(squeeze.compress(piece))
+            self._write(squeeze.compress(piece))
             left -= len(piece)
-        self._file.write(squeeze.flush())
+        self._write(squeeze.flush())
         named, whole = name.hexdigest(), whole and not left
         if not whole or named in self._known or named in self._new:
             self._file.seek(start)
@@ -79,20 +83,26 @@ class Pack:
         if not self._new:
             return
         self._file.seek(0)
-        self._file.write(struct.pack(">4sII", b"PACK", 2, len(self._new)))
-        self._file.flush()
+        self._write(struct.pack(">4sII", b"PACK", 2, len(self._new)))
         self._file.seek(0)
         total = hashlib.sha1(usedforsecurity=False)
         while chunk := self._file.read(1 << 20):
             total.update(chunk)
-        self._file.write(total.digest())
-        self._file.flush()
+        self._write(total.digest())
         os.lseek(self._file.fileno(), 0, os.SEEK_SET)
         if len(self._new) < _UNPACK_LIMIT:
             self._git.run("unpack-objects", "-q", give=self._file)
         else:
             self._git.run("index-pack", "--stdin", give=self._file)
         self._known |= self._new
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise StateError(f"cannot write to {self._git.directory}: {error.strerror}") from error
 
 
 def _head(kind: int, size: int) -> bytes:

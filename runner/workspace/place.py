@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import BusyError, StateError
@@ -24,15 +24,17 @@ class Place:
 
     root: Path
     folder: Path
+    # kept out of PATH as the workspace itself is
+    copy_of: Path | None = field(default=None, kw_only=True)
 
     @classmethod
-    def of(cls, root: Path, state: Path) -> Place:
+    def of(cls, root: Path, state: Path, *, copy_of: Path | None) -> Place:
         key = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-        return cls(root, state.resolve() / "workspaces" / key)
+        return cls(root, state.resolve() / "workspaces" / key, copy_of=copy_of)
 
     @property
     def git(self) -> Git:
-        return Git(self.folder / "git")
+        return Git(self.folder / "git", (self.root, *(() if self.copy_of is None else (self.copy_of,))))
 
     def create(self) -> None:
         """Make the directory (0700), its git directory and a file that names the workspace."""

@@ -133,10 +133,10 @@ def find(root: Path) -> Repository | None:
     return None
 
 
-def user_excludes() -> bytes:
+def user_excludes(workspaces: tuple[Path, ...]) -> bytes:
     """The excludes file of the user's own configuration. Asked outside any repository, so nothing else is read."""
     keep = {name: os.environ[name] for name in ("HOME", "XDG_CONFIG_HOME") if name in os.environ}
-    env = {name: value for name, value in bare_environment(keep).items() if name != "GIT_CONFIG_GLOBAL"}
+    env = {name: value for name, value in bare_environment(workspaces, keep).items() if name != "GIT_CONFIG_GLOBAL"}
     asked = subprocess.run(
         ["git", "config", "--global", "--get", "--path", "core.excludesFile"],
         cwd="/", env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,

@@ -28,12 +28,13 @@ _LISTINGS = 8
 class ShadowWorkspace:
     """Implements `ports.Workspace` for any directory, in a repository or not.
 
-    `root` is the workspace, `state` runner's state directory. Nothing is written before the first call that needs it.
+    `root` is the workspace, `state` runner's state directory, `copy_of` the workspace that `root` was copied from.
+    Nothing is written before the first call that needs it.
     """
 
-    def __init__(self, root: Path, state: Path) -> None:
+    def __init__(self, root: Path, state: Path, *, copy_of: Path | None = None) -> None:
         self._root = root.resolve()
-        self._place = Place.of(self._root, state)
+        self._place = Place.of(self._root, state, copy_of=copy_of and copy_of.resolve())
         self._state = state.resolve()
         self._git = self._place.git
         self._ignore = Ignore(self._ask_ignored)
@@ -215,7 +216,7 @@ class ShadowWorkspace:
 
     def _pass_on_excludes(self, repository: Repository | None) -> None:
         if self._user_excludes is None:
-            self._user_excludes = user_excludes()
+            self._user_excludes = user_excludes(self._git.workspaces)
         # The last match wins, and the repository's own file outranks the user's.
         text = self._user_excludes + b"\n" + (b"" if repository is None else repository.exclude())
         if text != self._excludes:

@@ -49,7 +49,7 @@ def clone_for(source: ShadowWorkspace, *, into: Path, state: Path) -> Clone:
             _own_repository(repository, into.resolve(), inside)
     except OSError as error:
         raise StateError(f"cannot make the working copy {into}: {error.strerror}: {error.filename!r}") from error
-    workspace = ShadowWorkspace(root, state)
+    workspace = ShadowWorkspace(root, state, copy_of=source.root)
     workspace.expect(source.entries(found.tree))
     start = workspace.snapshot()
     if start.tree != found.tree:
@@ -65,9 +65,10 @@ def _own_repository(user: Repository, top: Path, inside: Path) -> None:
         user.needs_plain_format("a working copy")
     branch, commit = user.head()
     kind = "sha256" if user.is_sha256 else "sha1"
+    env = bare_environment((user.top,))
     made = subprocess.run(
         ["git", "init", "--quiet", "--template=", f"--object-format={kind}", str(top)],
-        cwd="/", env=bare_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+        cwd="/", env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     if made.returncode:
         raise WorkspaceError(f"git init: {made.stderr.decode('utf-8', 'replace').strip()}")
@@ -86,7 +87,7 @@ def _own_repository(user: Repository, top: Path, inside: Path) -> None:
         (own / "HEAD").write_text(f"{commit}\n", "utf-8")
     _other_parts(user, top, inside)
     if commit is not None:
-        git = Git(own)
+        git = Git(own, (user.top,))
         git.run("read-tree", commit, work_tree=top)
         if inside != Path():
             paths = git.run("ls-files", "-z", work_tree=top).split(b"\0")

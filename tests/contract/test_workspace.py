@@ -2,6 +2,7 @@
 
 import collections
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import BusyError, NotFoundError, RefusedError, WorkspaceError
+from runner.errors import BusyError, NotFoundError, RefusedError, StateError, WorkspaceError
 from runner.ports import Snapshot, Workspace
 from runner.workspace import ShadowWorkspace
 from runner.workspace.objects import FILE, TREE, Entry, Pack, trees
@@ -586,6 +587,24 @@ def test_a_killed_restore_leaves_nothing_that_becomes_work(root: Path, workspace
     found = workspace.snapshot()
     assert found.tree == first.tree
     assert found.skipped == (".runner-tmp-0123456789abcdef: left by an interrupted write of runner, safe to delete",)
+
+
+def test_a_state_directory_that_takes_no_more_is_said_and_leaves_no_half_object(
+    root: Path, workspace: ShadowWorkspace
+) -> None:
+    (root / "a").write_text("a")
+    first = workspace.snapshot()
+    (root / "a").write_bytes(os.urandom(3_000_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(StateError, match="cannot write to"):
+            workspace.snapshot()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    second = workspace.snapshot()
+    assert workspace.read(second.tree, "a") == (root / "a").read_bytes()
+    assert [change.path for change in workspace.changes(first.tree, second.tree)] == ["a"]
 
 
 def test_dropping_a_run_frees_it_and_nothing_else(root: Path, workspace: ShadowWorkspace) -> None:

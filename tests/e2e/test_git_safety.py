@@ -189,6 +189,21 @@ def test_nothing_an_agent_plants_is_ever_executed(
     assert not list(tmp_path.glob("victim/*"))
 
 
+def test_a_git_the_agent_put_on_the_path_is_not_ours(
+    root: Path, workspace: ShadowWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = root / ".venv" / "bin"
+    own.mkdir(parents=True)
+    (own / "git").write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+    (own / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(own), ".venv/bin", "", PLAIN["PATH"]]))
+    monkeypatch.chdir(root)
+    everything_runner_can_do(workspace, tmp_path / "copy", tmp_path / "state")
+    keep(workspace, 2)
+    export(workspace, "r1")
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("attack", [_filter, _settings])
 def test_the_same_plants_do_run_under_plain_git(
     root: Path, tmp_path: Path, attack: Callable[[Path, Path], None]
