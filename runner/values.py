@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, DecimalException
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -17,15 +17,20 @@ PicoUsd: TypeAlias = int
 Ms: TypeAlias = int
 
 NANO = 1_000_000_000
+MOST_USD = 1_000_000_000
+"""The largest amount anybody may write: a sum of several still fits the database's 64-bit integers."""
 
 
 def parse_usd(text: str) -> NanoUsd:
     """Read a decimal amount of US dollars (`5`, `0.25`, `$1.50`) exactly; raise ValueError if it is not one."""
     try:
         amount = Decimal(text.strip().removeprefix("$")) * NANO
-    except InvalidOperation:
-        msg = f"not an amount of US dollars: {text!r}"
+    except DecimalException:
+        msg = f"not an amount of US dollars: {text[:40]!r}"
         raise ValueError(msg) from None
+    if amount.is_finite() and amount > MOST_USD * NANO:
+        msg = f"more than {MOST_USD:,} US dollars: {text[:40]!r}"
+        raise ValueError(msg)
     if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
         msg = f"not an amount of US dollars: {text!r} (non-negative, at most 9 decimals)"
         raise ValueError(msg)

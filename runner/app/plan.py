@@ -86,7 +86,7 @@ def plan(asked: Asked) -> Plan:
             line=1,
             hint="add `checks:` to the front matter, e.g. `checks: [pytest -q]`",
         )
-    choice, entry = choose(sources, sources.settings.model.value, asked.cwd)
+    choice, entry = _chosen(sources, spec, asked.cwd)
     limits, limit_sources = config.resolve_limits(spec, asked.limits, no_budget=asked.no_budget)
     return Plan(
         spec=spec,
@@ -116,6 +116,18 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
         handover.shield()
     vault = keys.vault(settings.listed_secrets())
     return Sources(settings=settings, keys=keys, vault=vault, book=_book(settings), notes=(*notes, *vault.warnings))
+
+
+def _chosen(sources: Sources, spec: Spec, cwd: Path) -> tuple[catalog.Choice, Entry]:
+    """Choose as the spec or the settings say; what cannot be used is named where the spec names it."""
+    model = sources.settings.model
+    try:
+        return choose(sources, model.value, cwd)
+    except ConfigError as error:
+        if model.source == "spec" and error.path is None:
+            error.path = spec.path
+            error.line, error.column = spec.place("model")
+        raise
 
 
 def choose(sources: Sources, model: str | None, cwd: Path) -> tuple[catalog.Choice, Entry]:

@@ -8,6 +8,7 @@ from datetime import tzinfo
 
 from runner.errors import ConfigError
 from runner.spec.deadline import deadline_at
+from runner.spec.fields import MOST_SECONDS, MOST_WHOLE
 from runner.spec.model import Spec
 from runner.values import NANO, Limits, Ms, parse_duration, parse_usd
 
@@ -37,11 +38,11 @@ def limit_flag(name: str, text: str, *, now: Ms, zone: tzinfo | None = None) -> 
             case "usd":
                 return parse_usd(text)
             case "duration_s" | "idle_s":
-                return parse_duration(text)
+                return _at_most(parse_duration(text), MOST_SECONDS, "ten years", text)
             case "deadline":
                 return deadline_at(text, now=now, zone=zone)
             case _:
-                return _whole(text)
+                return _at_most(_whole(text), MOST_WHOLE, f"{MOST_WHOLE:,}", text)
     except ValueError as error:
         raise ConfigError(f"{FLAGS[name]}: {error}", hint="write none for no limit") from None
 
@@ -95,3 +96,10 @@ def _whole(text: str) -> int:
         msg = f"not a whole number: {text[:40]!r}"
         raise ValueError(msg)
     return int(plain)
+
+
+def _at_most(value: int, most: int, shown: str, text: str) -> int:
+    if value > most:
+        msg = f"more than {shown}: {text[:40]!r}"
+        raise ValueError(msg)
+    return value

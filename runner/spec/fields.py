@@ -12,9 +12,9 @@ from runner.spec.keys import advice, nearest
 from runner.values import NanoUsd, parse_duration, parse_usd
 
 SHELL = ("/bin/sh", "-c")
-_MAX_INT = 10**15
+MOST_WHOLE = 10**15
 _MAX_TEXT = 500
-_MAX_SECONDS = 10 * 366 * 24 * 3600
+MOST_SECONDS = 10 * 366 * 24 * 3600
 _INT = re.compile(r"[0-9]{1,3}(?:_?[0-9]{3})*\Z|[0-9]+\Z", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?\Z|\.[0-9]{1,12}\Z", re.ASCII)
 _USD = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,9})?\Z", re.ASCII)
@@ -72,7 +72,7 @@ def is_none(node: Node) -> bool:
     return isinstance(node, Scalar) and node.text == "none"
 
 
-def whole(node: Node, name: str, *, least: int = 0, most: int = _MAX_INT) -> int:
+def whole(node: Node, name: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
     """A whole number between `least` and `most`; digits may be grouped by `_`."""
     written = isinstance(node, Scalar) and len(node.text) <= 30 and _INT.match(node.text)
     value = int(node.text.replace("_", "")) if isinstance(node, Scalar) and written else None
@@ -122,7 +122,7 @@ def seconds(node: Node, name: str, *, least: int = 0) -> int:
         value = parse_duration(node.text)
     except ValueError:
         raise wrong(node, f"{name} is not a duration", hint) from None
-    if not least <= value <= _MAX_SECONDS:
+    if not least <= value <= MOST_SECONDS:
         raise wrong(node, f"{name} is not between {least}s and ten years", hint)
     return value
 

@@ -90,6 +90,7 @@ def too_large(path: str) -> ConfigError:
     return ConfigError(
         f"the spec is larger than {MAX_BYTES:,} bytes",
         path=path,
+        line=1,
         hint="keep the spec short and name large files in it: the agent can read them",
     )
 

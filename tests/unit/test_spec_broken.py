@@ -275,8 +275,8 @@ def test_a_broken_spec_says_where_what_and_the_fix(text: str, said: str) -> None
 
 
 def test_a_spec_over_the_limit_is_refused_and_one_at_the_limit_is_read() -> None:
-    assert refused("# x\n" + "a" * 1_000_000).startswith("spec.md: the spec is larger than 1,000,000 bytes\n")
-    assert refused("# x\n" + "é" * 500_000).startswith("spec.md: the spec is larger than 1,000,000 bytes\n")
+    assert refused("# x\n" + "a" * 1_000_000).startswith("spec.md:1: the spec is larger than 1,000,000 bytes\n")
+    assert refused("# x\n" + "é" * 500_000).startswith("spec.md:1: the spec is larger than 1,000,000 bytes\n")
     at_limit = "# x\n" + "a" * 999_996
     assert parse_spec(at_limit, "spec.md", on_path=bool, now=NOW).title == "x"
 

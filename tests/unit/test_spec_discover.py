@@ -64,7 +64,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_spec(path)
     assert time.process_time() - started < 1
-    assert str(caught.value).startswith(f"{path}: the spec is larger than 1,000,000 bytes\n  ")
+    assert str(caught.value).startswith(f"{path}:1: the spec is larger than 1,000,000 bytes\n  ")
 
 
 def test_an_endless_stream_is_read_to_the_limit_alone() -> None:
