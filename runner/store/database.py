@@ -133,7 +133,8 @@ class Database:
     def _known_version(self, newest: int) -> int:
         have = self._version()
         if have > newest:
-            raise _newer(self.path, have, newest)
+            msg = f"{self.path} was written by a newer runner (state version {have}, this one knows {newest})"
+            raise StateError(msg, hint="use the newer runner, or another directory with RUNNER_STATE_DIR")
         return have
 
     def _refuse_older(self) -> None:
