@@ -79,6 +79,7 @@ def create(plan: Plan, access: Access) -> str:
     # unattended runs work on a copy unless somebody said otherwise; `runner apply` brings the result back
     apart = settings.unattended.value if settings.worktree.source == "built-in" else settings.worktree.value
     with workspace.lock():
+        workspace.forget()
         if apart:
             clone = clone_for(workspace, into=access.state.worktree(run), state=access.state.root)
             root = clone.workspace.root
@@ -199,6 +200,27 @@ def leased(run: str, access: Access) -> Generator[JournalRecorder]:
         yield recorder
 
 
+@contextmanager
+def standing(run: str, access: Access) -> Generator[JournalRecorder]:
+    """Hold a run that nobody drives, to write facts; it stands afterwards as it stood before.
+
+    Raises BusyError (75) while somebody drives it. A run that crashed is taken over first, so that its dead time is
+    known as such.
+    """
+    with leased(run, access) as recorder:
+        if recorder.state.stopped is None:
+            take_over(recorder, recorder.state.model)
+        yield recorder
+
+
+def _workspace(created: RunCreated | None, state: State) -> ShadowWorkspace:
+    if created is None:
+        msg = "the run's journal does not say where it works"
+        raise StateError(msg, hint="runner log verify tells what is missing")
+    copy_of = Path(created.origin) if created.worktree else None
+    return ShadowWorkspace(Path(created.workspace), state.root, copy_of=copy_of)
+
+
 def _follow(conversation: Conversation, recorder: JournalRecorder, database: Database, run: str) -> None:
     """Fold what was said in this iteration, then everything new."""
     for row in journal.rows(database, run):
@@ -231,7 +253,9 @@ def end_without_driver(run: str, access: Access, *, by: str, kind: StopKind) -> 
     state = open_run(access.database, run, SystemClock()).state
     if state.stopped is not None and not state.stopped.is_open:
         return
-    with taken(run, state.model, access) as (recorder, _):
+    with standing(run, access) as recorder:
+        if recorder.state.stopped is not None and not recorder.state.stopped.is_open:
+            return
         for sent in recorder.state.open_calls.values():
             recorder.record(CallUnknown(call=sent.call, reason="the driver died during the call"))
         recorder.record(StopAsked(by=by, now=True))

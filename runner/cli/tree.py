@@ -22,6 +22,9 @@ class Listed:
 COMMANDS = {
     "loop": Listed("loop", "Run the agent on a spec until its checks say it is done, or a limit says stop."),
     "resume": Listed("loop", "Go on with a run, with other limits if you like. No counter starts anew."),
+    "stop": Listed("stop", "Stop a run, or all of them. Once this returns, no request of theirs reaches a provider."),
+    "runs": Listed("runs", "List what ran, newest first: how it stands, what it reached, what it cost."),
+    "show": Listed("runs", "Show one run whole: limits, money, iterations, checks, what is missing, and how to go on."),
 }
 
 

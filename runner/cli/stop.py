@@ -1,0 +1,91 @@
+"""`runner stop`: no request reaches a provider once it returns."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from runner.app.halt import Halted
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("stop")(stop)
+
+
+def stop(
+    run: Annotated[str | None, typer.Argument(help="A run's id, the start or end of one, or `last`.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Stop every run of this state directory.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how each run came to stand, as JSON.")] = False,
+) -> int:
+    """Stop a run, or all of them. Once this returns, no request of theirs reaches a provider.
+
+    A run's driver is asked first: it cuts the call under way, keeps a checkpoint and ends with exit code 9. One that
+    does not answer within about 4 seconds is killed. A run that nobody drives (crashed, interrupted, parked) is ended
+    too, so that the next `runner loop`, cron's included, does not go on with it. Returns within 6 seconds.
+
+    Exit codes: 0 everything stands still, 1 something does not (it is named), 2 no such run.
+
+    Examples:
+
+      runner stop last
+
+      runner stop --all
+
+    A stopped run goes on with `runner resume RUN`.
+    """
+    import os
+
+    from runner.app import halt, reach
+    from runner.config import load
+    from runner.errors import ConfigError
+    from runner.store import journal
+
+    if (run is None) == (not every):
+        raise ConfigError(
+            "say which run to stop: a run's id, or --all" if run is None else "both a run and --all were given",
+            hint="runner stop last   runner stop --all   (see `runner runs`)",
+        )
+    settings = load(os.environ)
+    state = reach.state_of(settings)
+    if run is None and not state.database.exists():
+        return _say([], every=True, as_json=as_json)
+    access = reach.open_state(state, settings)
+    open_runs = halt.standing_open(access.database)
+    if run is not None:
+        named = journal.find_run(access.database, run).id
+        open_runs = [named] if named in open_runs else []
+    halted = halt.halt(open_runs, access)
+    return _say(halted, every=run is None, as_json=as_json)
+
+
+_TOLD = {
+    "stopped": "its driver stopped",
+    "killed": "its driver did not answer and was killed",
+    "ended": "nobody was driving it; it is ended",
+}
+
+
+def _say(halted: list[Halted], *, every: bool, as_json: bool) -> int:
+    if as_json:
+        typer.echo(json.dumps([{"run": one.run, "how": one.how, "detail": one.detail} for one in halted]))
+    elif not halted:
+        typer.echo("nothing to stop: no run is going" if every else "nothing to stop: this run has ended already")
+    else:
+        _tell(halted)
+    return 1 if any(one.how == "alive" for one in halted) else 0
+
+
+def _tell(halted: list[Halted]) -> None:
+    stopped = [one for one in halted if one.how != "alive"]
+    for one in stopped:
+        typer.echo(f"run {one.run}: {_TOLD[one.how]}")
+    if stopped:
+        typer.echo(f"go on: runner resume {stopped[0].run if len(stopped) == 1 else 'RUN'}")
+    for one in halted:
+        if one.how == "alive":
+            typer.echo(f"run {one.run}: NOT stopped: {one.detail}", err=True)
+            typer.echo("  end that process (kill -9), then `runner stop` again", err=True)
