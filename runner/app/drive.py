@@ -168,8 +168,7 @@ def taken(
     Yields without taking the run over when somebody ended it after the event `seen`.
     """
     with leased(run, access) as recorder:
-        created = recorder.state.created
-        workspace = ShadowWorkspace(Path(created.workspace if created else ""), access.state.root)
+        workspace = _workspace(recorder.state.created, access.state)
         with workspace.lock():
             stopped = recorder.state.stopped
             ended_since = stopped is not None and not stopped.is_open and seen is not None and recorder.state.seq > seen

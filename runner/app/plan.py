@@ -78,6 +78,7 @@ def plan(asked: Asked) -> Plan:
     draft = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
     workspace = _workspace(draft, asked.cwd)
     sources = gather(asked, workspace=workspace, spec_model=draft.model)
+    _refuse_state_inside(sources.settings, workspace)
     spec = parse_spec(text, path, on_path=_finder(sources.settings, workspace), now=SystemClock().now())
     if asked.require_verified and not spec.checks:
         raise ConfigError(
@@ -197,6 +198,14 @@ def _workspace(spec: Spec, cwd: Path) -> Path:
             hint="change into the project's directory, or name it with `workspace:` in the spec",
         )
     return root
+
+
+def _refuse_state_inside(settings: Settings, workspace: Path) -> None:
+    """What runner knows must not be within the agent's reach."""
+    place = settings.state_dir
+    if place.value.expanduser().resolve().is_relative_to(workspace):
+        msg = f"the state directory {place.value} ({place.source}) lies in the workspace {workspace}"
+        raise ConfigError(msg, hint="name a directory elsewhere with RUNNER_STATE_DIR")
 
 
 def _finder(settings: Settings, workspace: Path) -> _Finder:
