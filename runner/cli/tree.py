@@ -25,6 +25,13 @@ COMMANDS = {
     "stop": Listed("stop", "Stop a run, or all of them. Once this returns, no request of theirs reaches a provider."),
     "runs": Listed("runs", "List what ran, newest first: how it stands, what it reached, what it cost."),
     "show": Listed("runs", "Show one run whole: limits, money, iterations, checks, what is missing, and how to go on."),
+    "checkpoints": Listed(
+        "checkpoints", "List the checkpoints of a run: when, why, what changed, and the score where one was given."
+    ),
+    "diff": Listed(
+        "checkpoints",
+        "Show what changed between two checkpoints of a run, from its first to its last if none is named.",
+    ),
 }
 
 
