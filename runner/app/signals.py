@@ -37,7 +37,10 @@ def listening(recorder: JournalRecorder) -> Generator[None]:
             recorder.post(StopAsked(by="SIGTERM", now=True))
         recorder.interrupt.fire()
 
-    before = {one: signal.signal(one, asked) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's user wants the run to outlive the terminal
+        heard.append(signal.SIGHUP)
+    before = {one: signal.signal(one, asked) for one in heard}
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(recorder, over), name="inbox", daemon=True)
     watcher.start()

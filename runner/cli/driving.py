@@ -12,6 +12,7 @@ from runner import config
 from runner.app import drive, plan
 from runner.app.clock import SystemClock
 from runner.app.places import State
+from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
 from runner.errors import RefusedError
 from runner.spec.check import InForce, Price, understood
@@ -104,13 +105,9 @@ def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
     state = State(config.state_dir(sources.settings.state_dir.value))
     screen = PlainScreen(sources.vault, quiet=view.quiet)
-    say = _to_stderr if view.as_json or view.quiet else screen.say
+    say = tell if view.as_json or view.quiet else screen.say
     access = drive.Access(state=state, database=state.open(), vault=sources.vault, screen=screen, say=say)
     return access, say
-
-
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int:

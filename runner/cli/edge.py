@@ -18,24 +18,47 @@ def guarded(command: Callable[[Keys], int], keys: Keys) -> int:
     """Run a command; errors end as `runner: what` with a hint, bugs as a report, a closed stdout as nothing."""
     try:
         code = command(keys)
-        sys.stdout.flush()
     except RunnerError as error:
-        sys.stderr.write(f"runner: {error}\n")
+        tell(f"runner: {error}")
         return error.exit_code
     except BrokenPipeError:
-        _close_stdout()
+        let_go(1)
         return 0
     except KeyboardInterrupt:
         return 130
     except Exception:  # noqa: BLE001  the last edge: whatever it is, people get a report and not a traceback
         return _bug()
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """Bring out what was printed. Whoever hung up wants no more; a full disk has lost something, and that is said."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go(1)
+    except OSError as error:
+        let_go(1)
+        tell(f"runner: cannot write to standard output: {error.strerror}")
+        return code or 1
     return code
 
 
-def _close_stdout() -> None:
-    """Point a closed stdout at nothing, so that the interpreter's last flush does not complain."""
+def let_go(stream: int) -> None:
+    """Point a closed standard output (1) or error (2) at nothing: nobody reads it, and nothing stumbles over it."""
     with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream)
+        os.close(nothing)
+
+
+def tell(text: str) -> None:
+    """Say something on standard error, whether anybody listens or not."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        let_go(2)
 
 
 def _bug() -> int:
@@ -52,7 +75,5 @@ def _bug() -> int:
         where = f"a report is in {Path(name)}"
     except OSError:
         where = text
-    sys.stderr.write(
-        f"runner: this is a bug in runner; {where}\n  the run, if one was going, stays open: `runner runs`\n"
-    )
+    tell(f"runner: this is a bug in runner; {where}\n  the run, if one was going, stays open: `runner runs`")
     return BUG

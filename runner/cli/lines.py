@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
+from runner.cli.edge import let_go
 from runner.events.facts import (
     BoundViolated,
     CallRefused,
@@ -62,10 +62,9 @@ class PlainScreen:
         try:
             sys.stdout.write(mask_patterns(self._vault.mask(line)) + "\n")
             sys.stdout.flush()
-        except (OSError, ValueError):
+        except OSError:
             self._open = False
-            with contextlib.suppress(Exception):
-                sys.stdout = None  # # what Python itself does where there is no output
+            let_go(1)
 
     def _line(self, event: Event, state: State) -> str | None:
         if isinstance(event, ToolFinished):

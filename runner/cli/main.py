@@ -54,4 +54,6 @@ def command(keys: Keys) -> int:
         raise ConfigError(error.format_message(), hint="see `runner --help`, or --help of the command") from error
     except typer.Abort:
         return 130
+    except SystemExit as error:
+        raise BrokenPipeError from error  # what typer makes of a closed standard output
     return result if isinstance(result, int) else 0

@@ -13,7 +13,9 @@ SOUND = "# Work\n\nDo the work.\n"
 @pytest.fixture
 def model(runner):
     """A recording that would answer anything, so that only the refusal can keep a call from being made."""
-    return runner.recording({"otherwise": True, "text": "<promise>COMPLETE</promise>"})
+    name = runner.recording({"otherwise": True, "text": "<promise>COMPLETE</promise>"})
+    runner.env["RUNNER_MODEL"] = name
+    return name
 
 
 def refused(runner, *args, env=None, give=""):
@@ -65,10 +67,10 @@ def refused(runner, *args, env=None, give=""):
         pytest.param("---\nworkspace: nowhere\n---\n# W\n", "2:12", "is no directory", "make it", id="workspace"),
     ],
 )
-def test_a_broken_spec_is_refused_where_it_is_broken(runner, model, text, place, what, fix):
+@pytest.mark.usefixtures("model")
+def test_a_broken_spec_is_refused_where_it_is_broken(runner, text, place, what, fix):
     spec = runner.write("spec.md", text)
-    named = () if "\nmodel:" in text else ("--model", model)
-    said = refused(runner, "loop", "spec.md", *named, env={"OPENAI_API_KEY": "sk-test-0123456789abcdef"})
+    said = refused(runner, "loop", "spec.md", env={"OPENAI_API_KEY": "sk-test-0123456789abcdef"})
     assert said.startswith(f"runner: {spec}:{place}"), said
     assert what in said
     assert fix in said
@@ -126,9 +128,9 @@ def test_an_empty_folder_has_no_spec(runner, model):
         (("resume", "20990101-000000-abcd"), "there is no run '20990101-000000-abcd'"),
     ],
 )
-def test_a_slip_of_the_keyboard_is_answered_with_what_was_meant(runner, model, args, what):
+@pytest.mark.usefixtures("model")
+def test_a_slip_of_the_keyboard_is_answered_with_what_was_meant(runner, args, what):
     runner.write("spec.md", SOUND)
-    runner.env = {"RUNNER_MODEL": model}
     if args[0] == "resume":
         done = runner(*args)
         assert (done.returncode, what in done.stderr) == (2, True), done.stderr
