@@ -159,10 +159,23 @@ class ShadowWorkspace:
                 continue  # replaced by something else between the look and the open
             if whole and cache.put(path, entry, status, after, before):
                 return entry
-        raise WorkspaceError(
-            f"{show(path)} kept changing while it was read ({_READS} times)",
-            hint="stop what writes to it, or name it in .gitignore",
-        )
+        return self._take_moment(beneath, path, pack, notes)
+
+    def _take_moment(self, beneath: Beneath, path: bytes, pack: Pack, notes: list[str]) -> Entry:
+        """Take a file that never stands still (a server's log) as long as it was at one look, and say so."""
+        try:
+            with os.fdopen(beneath.open(path), "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                name, whole = pack.add(BLOB, status.st_size, pieces(file, status.st_size))
+        except (OSError, WorkspaceError):  # gone, or shorter than it was a moment ago
+            whole, name, status = False, "", None
+        if not whole or status is None or not stat.S_ISREG(status.st_mode):
+            raise WorkspaceError(
+                f"{show(path)} kept changing while it was read ({_READS} times)",
+                hint="stop what writes to it, or name it in .gitignore",
+            )
+        notes.append(f"{show(path)}: kept as it was at one moment, it was being written")
+        return Entry(PROGRAM if status.st_mode & stat.S_IXUSR else FILE, name)
 
     def _store(self, entries: Mapping[bytes, Entry], pack: Pack) -> str:
         """Put every object of this tree on disk that is not there yet."""

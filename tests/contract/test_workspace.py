@@ -1,6 +1,5 @@
 """What `ports.Workspace` promises, on real directories and real git."""
 
-import collections
 import os
 import resource
 import shutil
@@ -506,7 +505,7 @@ def test_a_file_edited_meanwhile_is_kept_whole(root: Path, workspace: ShadowWork
         assert (len(data), len(set(data))) == (300_000, 1)
 
 
-def test_a_file_that_never_stands_still_is_a_clear_error(root: Path, workspace: ShadowWorkspace) -> None:
+def test_a_file_that_never_stands_still_is_kept_as_it_was_at_one_moment(root: Path, workspace: ShadowWorkspace) -> None:
     done = threading.Event()
 
     def grow() -> None:
@@ -518,11 +517,12 @@ def test_a_file_that_never_stands_still_is_a_clear_error(root: Path, workspace: 
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        with pytest.raises(WorkspaceError, match=r"server\.out kept changing while it was read"):
-            collections.deque((workspace.snapshot() for _ in range(50)), maxlen=0)
+        seen = [workspace.snapshot() for _ in range(3)]
     finally:
         done.set()
         writer.join()
+    assert any("kept as it was at one moment" in note for one in seen for note in one.skipped)
+    assert all(set(workspace.read(one.tree, "server.out") or b"") == set(b"x") for one in seen)
     first = workspace.snapshot()
     assert workspace.paths(first.tree) == ("server.out",)
     git(workspace.git.directory, "fsck", "--strict")
