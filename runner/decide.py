@@ -177,7 +177,7 @@ def _inside(state: State, policy: Policy, now: Ms, iteration: Iteration) -> Comm
     if rules.refused(state) is not None or rules.calls(state) is not None:
         return FinishIteration("money")
     if iteration.failed or iteration.failures >= policy.max_attempts:
-        reason = iteration.failed or f"{iteration.failures} attempts in a row brought no reply"
+        reason = iteration.failed or f"{iteration.failures} attempts in a row, the last: {iteration.trouble}"
         return Stop(StopReason(kind=StopKind.FAILED, rule="provider", detail=reason))
     if iteration.waited_out:
         detail = "other runs' holds left no room in time"

@@ -67,6 +67,7 @@ class Iteration:
     retry_at: Ms = 0
     failures: int = 0
     failed: str = ""
+    trouble: str = ""
     refused: CallRefused | None = None
     waiting_since: Ms | None = None
     waited_out: bool = False
@@ -351,6 +352,7 @@ def _not_settled(state: State, event: CallUnknown | CallReleased) -> State:
         iteration,
         failures=iteration.failures + 1,
         failed=event.reason if gave_up else "",
+        trouble=event.reason,
         retry_at=0 if event.retry_after_ms is None else state.at + event.retry_after_ms,
     )
     return replace(state, iteration=iteration)

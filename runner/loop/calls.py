@@ -45,10 +45,10 @@ def _send(sent: CallDispatched, world: World, recorder: Recorder) -> Event:
     except (NeverSentError, UnbilledError) as error:
         again = error.retryable or recorder.interrupt.fired
         wait = _wait_ms(sent.call, error.retry_after_s, world) if again else None
-        return CallReleased(call=sent.call, reason=world.mask(str(error)), retry_after_ms=wait)
+        return CallReleased(call=sent.call, reason=world.mask(error.message), retry_after_ms=wait)
     except LostError as error:
         wait = _wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None
-        return CallUnknown(call=sent.call, reason=world.mask(str(error)), retry_after_ms=wait)
+        return CallUnknown(call=sent.call, reason=world.mask(error.message), retry_after_ms=wait)
     return _settled(sent, got, world, time.monotonic() - began)
 
 
