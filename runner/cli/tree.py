@@ -32,6 +32,10 @@ COMMANDS = {
         "checkpoints",
         "Show what changed between two checkpoints of a run, from its first to its last if none is named.",
     ),
+    "log": Listed(
+        "log",
+        "Print every step of a run; `verify` tells whether its log is as it was written, `repair` writes it anew.",
+    ),
 }
 
 
