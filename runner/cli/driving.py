@@ -104,7 +104,7 @@ def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
 
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
     state = State(config.state_dir(sources.settings.state_dir.value))
-    screen = PlainScreen(sources.vault, quiet=view.quiet)
+    screen = PlainScreen(sources.vault, quiet=view.quiet, to_stderr=view.as_json)
     say = tell if view.as_json or view.quiet else screen.say
     access = drive.Access(state=state, database=state.open(), vault=sources.vault, screen=screen, say=say)
     return access, say

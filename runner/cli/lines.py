@@ -36,10 +36,11 @@ _WIDTH = 100
 
 
 class PlainScreen:
-    """Implements `ports.Screen`. `quiet` shows warnings alone. A closed or full output is let go of, once."""
+    """Implements `ports.Screen`. `quiet` shows warnings alone; `to_stderr` leaves standard output to JSON. A closed or full output is let go of, once."""
 
-    def __init__(self, vault: Vault, *, quiet: bool = False) -> None:
+    def __init__(self, vault: Vault, *, quiet: bool = False, to_stderr: bool = False) -> None:
         self._vault, self._quiet = vault, quiet
+        self._file = 2 if to_stderr else 1
         self._calls: dict[str, ToolStarted] = {}
         self._open = True
 
@@ -60,11 +61,12 @@ class PlainScreen:
         if not self._open:
             return
         try:
-            sys.stdout.write(mask_patterns(self._vault.mask(line)) + "\n")
-            sys.stdout.flush()
+            stream = sys.stderr if self._file == 2 else sys.stdout
+            stream.write(mask_patterns(self._vault.mask(line)) + "\n")
+            stream.flush()
         except OSError:
             self._open = False
-            let_go(1)
+            let_go(self._file)
 
     def _line(self, event: Event, state: State) -> str | None:
         if isinstance(event, ToolFinished):
