@@ -36,7 +36,10 @@ _WIDTH = 100
 
 
 class PlainScreen:
-    """Implements `ports.Screen`. `quiet` shows warnings alone; `to_stderr` leaves standard output to JSON. A closed or full output is let go of, once."""
+    """Implements `ports.Screen`. `quiet` shows warnings alone; `to_stderr` leaves standard output to JSON.
+
+    A closed or full output is let go of, once.
+    """
 
     def __init__(self, vault: Vault, *, quiet: bool = False, to_stderr: bool = False) -> None:
         self._vault, self._quiet = vault, quiet
