@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.app.look import Look, Picture, Point
 from runner.errors import NotFoundError
@@ -49,7 +50,8 @@ def diff(found: Look, run: Picture, old: Point, new: Point, *, stat: bool, colou
 
 
 def _git(found: Look, run: Picture) -> Git:
-    git = ShadowWorkspace(run.workspace, found.state.root).git
+    copy_of = Path(run.row.workspace) if run.state.created is not None and run.state.created.worktree else None
+    git = ShadowWorkspace(run.workspace, found.state.root, copy_of=copy_of).git
     if not git.directory.is_dir():
         msg = f"the checkpoints of run {run.run} are gone: there is no {git.directory}"
         raise NotFoundError(msg, hint="they live in the state directory; was it moved, or cleaned by hand?")

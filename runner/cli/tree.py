@@ -36,6 +36,10 @@ COMMANDS = {
         "log",
         "Print every step of a run; `verify` tells whether its log is as it was written, `repair` writes it anew.",
     ),
+    "where": Listed("where", "List everything runner owns on this machine, with sizes. Nothing is made by looking."),
+    "clean": Listed(
+        "where", "Remove old ended runs with their logs and checkpoints, or everything. Lists first, and asks."
+    ),
 }
 
 

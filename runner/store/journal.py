@@ -46,8 +46,9 @@ _RUN = "SELECT id, spec_key, workspace, created_at, epoch, head_seq, head_hash, 
 
 
 def runs(database: Database) -> list[RunRow]:
-    """Every run, newest first."""
-    return [_run_row(row) for row in database.query(f"{_RUN} ORDER BY created_at DESC, id DESC")]
+    """Every run that was not cleaned away, newest first."""
+    every = (_run_row(row) for row in database.query(f"{_RUN} ORDER BY created_at DESC, id DESC"))
+    return [row for row in every if not row.summary.get("cleaned")]
 
 
 def find_run(database: Database, name: str) -> RunRow:
@@ -169,3 +170,12 @@ def stop_waits(database: Database, run: str) -> bool:
     """Whether a stop waits in a run's inbox."""
     sql = "SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL AND kind = 'StopAsked' LIMIT 1"
     return bool(database.query(sql, (run,)))
+
+
+def forget(tx: sqlite3.Connection, run: str) -> None:
+    """Forget what a run did. What it spent stays in the ledger, and its row with it: no cap ever starts anew."""
+    (text,) = tx.execute("SELECT summary FROM run WHERE id = ?", (run,)).fetchone()
+    summary = {**msgspec.json.decode(str(text), type=dict[str, object]), "cleaned": True}
+    tx.execute("DELETE FROM event WHERE run = ?", (run,))
+    tx.execute("DELETE FROM inbox WHERE run = ?", (run,))
+    tx.execute("UPDATE run SET summary = ? WHERE id = ?", (msgspec.json.encode(summary).decode(), run))
