@@ -139,6 +139,8 @@ def decide(state: State, policy: Policy, now: Ms) -> Command:
     if iteration is None:
         return _between(state, policy, now)
     if iteration.finished is not None:
+        if state.dirty:
+            return MakeCheckpoint(f"iteration {iteration.number}, its background commands ended")
         return Stop(stop) if stop is not None else RunChecks()
     return _inside(state, policy, now, iteration)
 

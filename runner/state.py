@@ -97,7 +97,8 @@ class Scored:
 class State:
     """Everything decisions rest on. Texts of the conversation stay in the journal.
 
-    `acted` are the tools since the last checkpoint that may have changed the tree. `excused` is how many scored
+    `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
+    still be at it. `excused` is how many scored
     iterations lay behind when a user resumed an ended run: they stop it no second time.
     """
 
@@ -125,6 +126,7 @@ class State:
     base: CheckpointMade | None = None
     dirty: bool = False
     acted: tuple[ToolStarted, ...] = ()
+    background: tuple[ToolStarted, ...] = ()
     must_compare: bool = False
     setup: SetupFinished | None = None
     ticked: tuple[str, ...] = ()
@@ -201,6 +203,7 @@ def _run_fact(state: State, event: _RunFact) -> State:
                 excused=state.excused if state.stopped is None or state.stopped.is_open else len(state.scored),
                 exhausted=None,
                 must_compare=state.checkpoint is not None,
+                background=(),
                 progress_ms=state.active_ms,
                 iteration=_fresh_start(state.iteration),
             )
@@ -238,12 +241,18 @@ def _iteration_fact(state: State, event: IterationStarted | IterationFinished | 
         case IterationStarted():
             opened = Iteration(number=event.iteration, started_at=state.at)
             return replace(
-                state, iteration=opened, iterations=state.iterations + 1, acted=(), progress_ms=state.active_ms
+                state,
+                iteration=opened,
+                iterations=state.iterations + 1,
+                acted=(),
+                background=(),
+                progress_ms=state.active_ms,
             )
         case IterationFinished():
             closing = replace(_iteration(state), finished=event, pending=())
             short = closing.refused if event.ending == "money" else None
-            return replace(state, iteration=closing, note=event.note, exhausted=short)
+            dirty = state.dirty or bool(state.background)
+            return replace(state, iteration=closing, note=event.note, exhausted=short, dirty=dirty, background=())
         case ChecksFinished():
             finished = state.iteration.finished if state.iteration else None
             scored = Scored(
@@ -338,7 +347,14 @@ def _settled(state: State, event: CallSettled) -> State:
         answered=not calls and not event.reply.cut,
         last_text=event.reply.text,
     )
-    return replace(state, money=money, iteration=iteration, steps=state.steps + 1, progress_ms=state.active_ms)
+    return replace(
+        state,
+        money=money,
+        iteration=iteration,
+        steps=state.steps + 1,
+        progress_ms=state.active_ms,
+        dirty=state.dirty or bool(state.background),
+    )
 
 
 def _not_settled(state: State, event: CallUnknown | CallReleased) -> State:
@@ -367,6 +383,7 @@ def _tool_fact(state: State, event: _ToolFact) -> State:
                 open_tools={**state.open_tools, event.call.id: event},
                 dirty=state.dirty or acts,
                 acted=(*state.acted, event) if acts else state.acted,
+                background=(*state.background, event) if event.background else state.background,
             )
         case ToolRefused():
             return _tool_over(state, event.call.id)
@@ -388,15 +405,25 @@ def _tool_over(state: State, call_id: str) -> State:
 def _tree_fact(state: State, event: _TreeFact) -> State:
     match event:
         case CheckpointMade():
-            return replace(state, checkpoint=event, base=state.base or event, dirty=False, acted=())
+            return replace(state, checkpoint=event, base=state.base or event, dirty=False, acted=state.background)
         case TreeUnchanged():
-            return replace(state, dirty=False, acted=())
+            return replace(state, dirty=False, acted=state.background)
         case WorkspaceCompared():
-            return replace(state, must_compare=False)
+            differs = state.checkpoint is not None and event.tree != state.checkpoint.tree
+            return replace(state, must_compare=False, dirty=state.dirty or differs)
         case WorkspaceChanged():
             shown = ", ".join(event.paths[:20])
             note = f"Somebody else changed the workspace meanwhile: {shown}" if event.paths else state.note
-            return replace(state, must_compare=False, iteration=None, open_tools={}, note=note)
+            return replace(
+                state,
+                must_compare=False,
+                iteration=None,
+                open_tools={},
+                note=note,
+                dirty=True,
+                acted=(),
+                background=(),
+            )
         case RolledBack():
             return replace(state, iteration=None, note=f"The workspace was set back to checkpoint {event.to}.")
         case ProtectedChanged():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.checks.process import Program
+from runner.checks.process import Program, end_marked
 from runner.events.facts import SetupFinished
 from runner.ports import Interrupt
 from runner.secrets import Vault
@@ -20,6 +20,7 @@ def run_setup(spec: Spec, *, root: Path, env: Mapping[str, str], vault: Vault, i
     """Run every command in order; the first that does not end with 0 ends it."""
     began = time.monotonic()
     printed = ""
+    end_marked(f"{root}:setup:")  # of a driver that was killed
     for index, argv in enumerate(spec.setup):
         done = Program(argv, cwd=root, env=env, mark=f"{root}:setup:{index}").run(
             timeout_s=TIMEOUT_S, interrupt=interrupt

@@ -243,7 +243,8 @@ class ChecksFinished:
 class ToolStarted:
     """A tool was admitted and is about to act. For commands: who it is, so that resume can end what is left.
 
-    `before` and `after` are SHA-256 of the one file a writing tool means to change ("" = absent).
+    `before` and `after` are SHA-256 of the one file a writing tool means to change ("" = absent). One in the
+    `background` goes on after its `ToolFinished`, until its iteration or its driver ends.
     """
 
     call: ToolCall
@@ -254,6 +255,7 @@ class ToolStarted:
     pgid: int = 0
     started_ticks: int = 0
     boot_id: str = ""
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,8 @@ def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:
 
 def _finish_iteration(ending: str, world: World, recorder: Recorder) -> None:
     left = world.tools.end_iteration()
+    if recorder.state.background:
+        trees.attribute("agent", world, recorder)
     iteration = recorder.state.iteration
     text = iteration.last_text if iteration else ""
     note = text[-NOTE_CAP:]

@@ -56,14 +56,20 @@ def compare(world: World, recorder: Recorder) -> None:
         recorder.record(WorkspaceCompared(tree=snapshot.tree))
         return
     attribute("other", world, recorder)
-    _keep(snapshot, "changed by somebody else", world, recorder)
+    # in this order: a crash between the two finds the same difference again
     recorder.record(WorkspaceChanged(paths=strange))
+    _keep(snapshot, "changed by somebody else", world, recorder)
 
 
 def _ours(path: str, tree: str, state: State, world: World) -> bool:
-    """Whether a difference is this run's doing: a command may have done anything, a write said what it would leave."""
+    """Whether a difference is this run's doing.
+
+    A command may have done anything, and so may the spec's setup; a write said what it would leave.
+    """
     if any(tool.effect is Effect.COMMANDS for tool in state.acted):
         return True
+    if world.spec.setup and state.setup is None:
+        return True  # setup was under way
     content = world.workspace.read(tree, path)
     digest = "" if content is None else hashlib.sha256(content).hexdigest()
     return any(tool.path == path and digest in (tool.before, tool.after) for tool in state.acted)

@@ -202,6 +202,7 @@ class BuiltinTools:
             pgid=command.pid,
             started_ticks=leftovers.start_ticks(command.pid),
             boot_id=leftovers.boot_id(),
+            background=arguments.flag("background"),
         )
         timeout_s = arguments.number("timeout_s")
         if arguments.flag("background"):

@@ -195,7 +195,30 @@ def test_what_a_dead_driver_left_open_is_closed_first():
 
 def test_somebody_elses_change_starts_a_fresh_iteration_and_counts_the_old_one():
     changed = (RESUMED, facts.WorkspaceChanged(paths=("x",)))
-    assert next_after(BASE, FIRST, *changed) == commands.StartIteration(2)
+    assert isinstance(next_after(BASE, FIRST, *changed), commands.MakeCheckpoint)
+    kept = facts.CheckpointMade(number=1, commit="c1", tree="t1", reason="changed by somebody else")
+    assert next_after(BASE, FIRST, *changed, kept) == commands.StartIteration(2)
+
+
+BACKGROUND = facts.ToolStarted(call=ToolCall("b", "run", "{}"), effect=Effect.COMMANDS, background=True)
+BEGUN = (facts.ToolFinished(call_id="b", name="run", text="bg1", ok=True, effect=Effect.COMMANDS),)
+KEPT = facts.TreeUnchanged(tree="t0")
+
+
+def test_what_a_background_command_changes_after_a_checkpoint_is_the_runs_own_until_its_iteration_ends():
+    going = (BASE, FIRST, sent(), settled("b"), BACKGROUND, *BEGUN, KEPT)
+    assert state_after(*going).acted == (BACKGROUND,)
+    crashed = state_after(*going, RESUMED)
+    assert (crashed.acted, crashed.background) == ((BACKGROUND,), ())
+    assert isinstance(next_after(*going, RESUMED, facts.WorkspaceCompared(tree="t9")), commands.MakeCheckpoint)
+    assert state_after(*going, RESUMED, facts.WorkspaceCompared(tree="t9"), KEPT).acted == ()
+
+
+def test_what_a_background_command_left_is_kept_before_the_checks_look():
+    over = facts.IterationFinished(iteration=1, ending="answered")
+    ended = (BASE, FIRST, sent(), settled("b"), BACKGROUND, *BEGUN, KEPT, over)
+    assert isinstance(next_after(*ended), commands.MakeCheckpoint)
+    assert isinstance(next_after(*ended, KEPT), commands.RunChecks)
 
 
 def test_a_stop_now_comes_before_everything_but_what_was_left_open():
@@ -269,7 +292,7 @@ def test_a_better_score_is_no_stall():
 def test_a_stalled_run_resumed_by_its_user_gets_a_new_window():
     events = [e for n in range(1, 5) for e in one_iteration(n, 0.5, f"t{n}")]
     stopped = facts.RunStopped(kind=StopKind.STALLED, rule="stall.score")
-    same = facts.WorkspaceCompared(tree="t")
+    same = facts.WorkspaceCompared(tree=BASE.tree)
     state = replace(state_after(BASE, *events, stopped, RESUMED, same), limits=Limits())
     assert decide(state, CHECKED, 1_000) == commands.StartIteration(5)
 
