@@ -23,8 +23,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._fired = threading.Event()
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: dict[object, Callable[[], None]] = {}
 
     @property
     def fired(self) -> bool:
@@ -32,11 +31,9 @@ class Interrupt:
 
     def fire(self) -> None:
         """End the work under way, and whatever starts later. A second call does nothing."""
-        with self._lock:
-            callbacks = [] if self._fired.is_set() else list(self._callbacks)
-            self._fired.set()
-        for callback in callbacks:
-            callback()
+        self._fired.set()
+        for key in tuple(self._callbacks):
+            self._call(key)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but no longer than until it fires; say whether it has fired."""
@@ -45,16 +42,19 @@ class Interrupt:
     @contextmanager
     def calling(self, callback: Callable[[], None]) -> Generator[None]:
         """Run `callback` if this fires while the block runs (at once if it has fired already)."""
-        with self._lock:
-            fired = self._fired.is_set()
-            self._callbacks.append(callback)
+        key = object()
+        self._callbacks[key] = callback
+        if self.fired:
+            self._call(key)
         try:
-            if fired:
-                callback()
             yield
         finally:
-            with self._lock:
-                self._callbacks.remove(callback)
+            self._callbacks.pop(key, None)
+
+    def _call(self, key: object) -> None:
+        """Whoever takes a callback out runs it, so that it runs once."""
+        if (callback := self._callbacks.pop(key, None)) is not None:
+            callback()
 
 
 class Clock(Protocol):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,7 +15,7 @@ from runner.errors import StateError
 from runner.events.facts import StopAsked
 from runner.store.recorder import JournalRecorder
 
-POLL_S = 0.2
+POLL_S = 0.1
 _FIRST = b"\nrunner: finishing this step; Ctrl-C again stops now\n"
 
 
@@ -22,6 +23,8 @@ _FIRST = b"\nrunner: finishing this step; Ctrl-C again stops now\n"
 def listening(recorder: JournalRecorder) -> Generator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into facts, and watch the inbox for a stop, while the block runs."""
     interrupts = 0
+    # a handler runs between any two lines of the main thread, which may hold a lock just then: it only leaves word
+    now_asked: deque[bool] = deque()
 
     def asked(number: int, _frame: FrameType | None) -> None:
         nonlocal interrupts
@@ -35,14 +38,14 @@ def listening(recorder: JournalRecorder) -> Generator[None]:
                 return
         else:
             recorder.post(StopAsked(by="SIGTERM", now=True))
-        recorder.interrupt.fire()
+        now_asked.append(True)
 
     heard = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's user wants the run to outlive the terminal
         heard.append(signal.SIGHUP)
     before = {one: signal.signal(one, asked) for one in heard}
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(recorder, over), name="inbox", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(recorder, now_asked, over), name="inbox", daemon=True)
     watcher.start()
     try:
         yield
@@ -53,9 +56,9 @@ def listening(recorder: JournalRecorder) -> Generator[None]:
             signal.signal(one, handler)
 
 
-def _watch(recorder: JournalRecorder, over: threading.Event) -> None:
+def _watch(recorder: JournalRecorder, now_asked: deque[bool], over: threading.Event) -> None:
     while not over.wait(POLL_S):
         with contextlib.suppress(StateError):  # the driver meets the same error where it can answer it
-            if recorder.stop_waits():
+            if now_asked or recorder.stop_waits():
                 recorder.interrupt.fire()
                 return
