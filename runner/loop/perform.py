@@ -64,7 +64,7 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case WaitForHolds(need=need, until=until):
             _wait_for_holds(need, until, world, recorder)
         case RunSetup():
-            recorder.record(world.setup(recorder.interrupt))
+            _set_up(world, recorder)
         case CloseCall(sent=sent):
             recorder.record(CallUnknown(call=sent.call, reason="the driver died during the call", retry_after_ms=0))
         case RecoverTool(started=started):
@@ -76,6 +76,15 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
             recorder.record(RunStopped(kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified))
         case _:
             assert_never(command)
+
+
+def _set_up(world: World, recorder: Recorder) -> None:
+    """Run the setup. One that a stop ended has not failed: it runs again."""
+    finished = world.setup(recorder.interrupt)
+    if recorder.interrupt.fired and not finished.ok:
+        recorder.drain()
+        return
+    recorder.record(finished)
 
 
 def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:

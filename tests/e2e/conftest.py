@@ -16,15 +16,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Runner:
-    """Runs `runner` in `cwd`; `env` is its whole environment."""
+    """Runs `runner` in `cwd`; `env` adds to its environment, `prefix` is the command that starts it, if any."""
 
     cwd: Path
     state: Path
     env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     def __call__(self, *args: str, give: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "runner", *args],
+            [*self.prefix, sys.executable, "-m", "runner", *args],
             cwd=self.cwd,
             env=self.environ(),
             input=give,
@@ -37,10 +38,10 @@ class Runner:
     def start(self, *args: str, **more: object) -> subprocess.Popen[str]:
         """Start the command in the background, in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "runner", *args],
+            [*self.prefix, sys.executable, "-m", "runner", *args],
             cwd=self.cwd,
             env=self.environ(),
-            stdin=subprocess.DEVNULL,
+            stdin=more.pop("stdin", subprocess.DEVNULL),
             stdout=more.pop("stdout", subprocess.PIPE),
             stderr=more.pop("stderr", subprocess.PIPE),
             text=True,
@@ -118,3 +119,24 @@ def runner(tmp_path: Path) -> Runner:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     return Runner(cwd=workspace, state=tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """One run that went from red to verified, with a key-like text in a reply. Only for looking at: tests share it."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "workspace").mkdir()
+    runner = Runner(cwd=folder / "workspace", state=folder / "state")
+    runner.write("spec.md", "---\nchecks: ['grep -q two out.txt']\nbudget: {usd: 2}\n---\n# Count\n\nUp.\n")
+    tools = [
+        [{"name": "write_file", "arguments": {"path": "out.txt", "content": f"{word}\n"}}] for word in ("one", "two")
+    ]
+    said = "my key is sk-ant-REDACTED0123456789 and \u001b[31mred"
+    model = runner.recording(
+        {"iteration": 1, "step": 1, "text": said, "tools": tools[0]},
+        {"iteration": 2, "step": 1, "text": "", "tools": tools[1]},
+        {"otherwise": True, "text": "Nothing more to do."},
+    )
+    done = runner("loop", "spec.md", "--model", model)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return runner
