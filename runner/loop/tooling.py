@@ -18,17 +18,16 @@ def run_tool(call: ToolCall, world: World, recorder: Recorder) -> None:
         recorder.record(ToolRefused(call=call, reason=prepared))
         return
     try:
-        acts = prepared.started.effect is not Effect.READS
-        if acts:
+        if prepared.started.effect is not Effect.READS:
             trees.attribute("other", world, recorder)
-        match recorder.record(StartTool(started=prepared.started)):
-            case ToolStarted() as started:
-                _act(started, prepared, world, recorder)
-            case _:
-                prepared.abandon()
+        answer = recorder.record(StartTool(started=prepared.started))
     except BaseException:
         prepared.abandon()
         raise
+    if isinstance(answer, ToolStarted):
+        _act(answer, prepared, world, recorder)
+    else:
+        prepared.abandon()
 
 
 def _act(started: ToolStarted, prepared: Prepared, world: World, recorder: Recorder) -> None:
