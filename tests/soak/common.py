@@ -16,7 +16,7 @@ from pathlib import Path
 
 import runner
 from runner.events.facts import Event
-from runner.log import Report, rows_of, verify
+from runner.log import Report, Row, rows_of, verify
 from runner.state import State, evolve
 from runner.store import journal
 from runner.store.database import Database
@@ -44,8 +44,16 @@ class Machine:
             (made.origin / name).write_text(text, "utf-8")
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "as it was"]):
             subprocess.run([*_GIT, *command], cwd=made.origin, env=made._plain(), check=True)
-        made.database()
+        made.database().close()
+        # somebody may work on the code while a long soak runs: what is tested is what was there when it began
+        shutil.copytree(
+            Path(runner.__file__).parent, made.code / "runner", ignore=shutil.ignore_patterns("__pycache__")
+        )
         return made
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     @property
     def home(self) -> Path:
@@ -73,7 +81,7 @@ class Machine:
         temporary.mkdir(exist_ok=True)
         return {
             **self._plain(),
-            "PYTHONPATH": str(Path(runner.__file__).resolve().parents[1]),
+            "PYTHONPATH": str(self.code),
             "TMPDIR": str(temporary),
             "RUNNER_STATE_DIR": str(self.state),
             "OPENAI_BASE_URL": url,
@@ -134,15 +142,20 @@ class Machine:
             row = tx.execute(sql, (kind, name)).fetchone()
         return Money(*row) if row is not None else Money(None, 0, 0, 0, 0)
 
-    def verify(self, run: str) -> Report:
-        """Compare log, journal and head of a run."""
+    @contextmanager
+    def journal(self, run: str) -> Iterator[tuple[Iterator[Row], tuple[int, str]]]:
+        """A run's rows as the log reads them, and the journal's head."""
         database = self.database()
         try:
             row = journal.find_run(database, run)
-            stored = rows_of(run, journal.rows(database, run))
-            return verify(self.log(run), stored, (row.head_seq, row.head_hash))
+            yield rows_of(run, journal.rows(database, run)), (row.head_seq, row.head_hash)
         finally:
             database.close()
+
+    def verify(self, run: str) -> Report:
+        """Compare log, journal and head of a run."""
+        with self.journal(run) as (rows, head):
+            return verify(self.log(run), rows, head)
 
     def log(self, run: str) -> Path:
         return self.state / "runs" / run / "log.jsonl"

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -79,7 +80,10 @@ def resuming(events: int, dice: random.Random, number: int) -> list[Case]:
         Case(
             f"resume-{place:03}",
             "while resuming",
-            (At(dice.choice(("before", "after")), dice.randint(4, events)), *(again() for _ in range(dice.randint(1, 2)))),
+            (
+                At(dice.choice(("before", "after")), dice.randint(4, events)),
+                *(again() for _ in range(dice.randint(1, 2))),
+            ),
         )
         for place in range(number)
     ]
@@ -160,7 +164,8 @@ def report(summary: dict[str, object], groups: Sequence[Group]) -> str:
     lines = [
         "# `make soak-crash`, last result",
         "",
-        f"Seed {summary['seed']}, {summary['when']}, {summary['seconds']} s on {summary['machine']}.",
+        f"Seed {summary['seed']}, {summary['when']}, commit {summary['commit']}, "
+        f"{summary['seconds']} s on {summary['machine']}.",
         "",
         "| where it is killed | runs | kills | failed | calls | log repairs |",
         "|---|---|---|---|---|---|",
@@ -209,6 +214,7 @@ def soak(root: Path, *, runs: int, seed: int, only: str | None = None) -> tuple[
         "runs": len(results),
         "kills": sum(one.kills for one in results),
         "seconds": round(time.monotonic() - began),
+        "commit": _commit(),
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}",
         "events": first.events,
         "reference_calls": first.calls,
@@ -218,6 +224,12 @@ def soak(root: Path, *, runs: int, seed: int, only: str | None = None) -> tuple[
         "problems": problems,
     }
     return summary, report({**summary, "scenes": _scenes(told)}, groups)
+
+
+def _commit() -> str:
+    """What was tested: the commit, with `+` when files differ from it."""
+    said = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(said, cwd=EVIDENCE.parents[1], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _scenes(told: dict[str, list[str]]) -> str:

@@ -11,9 +11,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+sys.path[0] = os.environ["PYTHONPATH"]  # not this file's folder: the runner under test
 
 from runner.__main__ import main
 from runner.events.facts import Event

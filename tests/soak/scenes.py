@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.events.facts import CheckpointMade, Event, LogRepaired, RunResumed, ToolStarted, WorkspaceChanged
+from runner.events.facts import (
+    CheckpointMade,
+    Event,
+    IterationStarted,
+    LogRepaired,
+    RunResumed,
+    SetupFinished,
+    ToolStarted,
+    WorkspaceChanged,
+)
 from runner.models.recording import Recording
 from runner.state import State
 from runner.testing.provider import ScriptedProvider
@@ -102,8 +111,8 @@ class Scene:
         return problems
 
 
-def _scene(root: Path, *tools: dict[str, object]) -> Scene:
-    machine = Machine.make(root, {"spec.md": SPEC, "seen.txt": "as it was\n"})
+def _scene(root: Path, *tools: dict[str, object], spec: str = SPEC) -> Scene:
+    machine = Machine.make(root, {"spec.md": spec, "seen.txt": "as it was\n"})
     case = machine.clone("one")
     text = _recording(*tools)
     script = Script(recording=Recording.parse(text, root / "recording.jsonl"))
@@ -133,8 +142,11 @@ GRANDCHILD = "(setsid sh -c 'echo > began; sleep 2; echo x > late' &) ; sleep 30
 DETACHED = "env -i sh -c 'trap \"\" TERM HUP; echo > began; sleep 2; echo x > late' & sleep 30"
 
 
-def edited(root: Path, *, between: str) -> list[str]:
-    """A crash between a checkpoint's commit and its event, or anywhere else; then the user edits, then it resumes."""
+def edited(root: Path, *, between: str, again_at: int = 0) -> list[str]:
+    """A crash between a checkpoint's commit and its event, or anywhere else; then the user edits, then it resumes.
+
+    `again_at`: the resume is killed as well, before this event of it is committed.
+    """
     scene = _scene(root, _tool("write_file", path="mine.txt", content="mine\n"))
     with scene.provider:
         undisturbed = scene.start("before", "10000")
@@ -150,12 +162,15 @@ def edited(root: Path, *, between: str) -> list[str]:
             return [f"not killed where it was meant: {refs}"]
         (again.work / "user.txt").write_text("by hand\n")
         (again.work / "seen.txt").write_text("edited by hand\n")
+        if again_at:
+            again.start("before", str(again_at)).wait(PATIENCE_S)
         problems = again.finish()
-        if again.count(WorkspaceChanged) != 1:
-            problems.append(f"{again.count(WorkspaceChanged)} WorkspaceChanged instead of one")
-        changed = [event.paths for _, event in again.events() if isinstance(event, WorkspaceChanged)]
-        if changed != [("seen.txt", "user.txt")]:
-            problems.append(f"changed by somebody else: {changed}")
+        told = [(state, event.paths) for state, event in again.events() if isinstance(event, WorkspaceChanged)]
+        if {paths for _, paths in told} != {("seen.txt", "user.txt")} or len(told) > 1 + bool(again_at):
+            problems.append(f"changed by somebody else: {[paths for _, paths in told]}")
+        began = [state.seq for state, event in again.events() if isinstance(event, IterationStarted)]
+        if told and began[-1] < told[-1][0].seq:
+            problems.append("no fresh iteration followed")
         files = tree(again.work)
         if (files.get("user.txt"), files.get("mine.txt")) != (b"by hand\n", b"mine\n"):
             problems.append(f"files: {sorted(files)}")
@@ -166,6 +181,26 @@ def _refs(scene: Scene) -> list[str]:
     (git,) = (scene.machine.state / "workspaces").glob("*/git")
     argv = ["git", "--git-dir", str(git), "for-each-ref", "--format=%(refname)", "refs/runner/"]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+
+# The first time it hangs, with a grandchild in a session of its own; once `again` exists it ends at once.
+_SETUP = 'echo made > made.txt; test -e "$TMPDIR/again" || { setsid sleep 60 & echo > began; sleep 60; }; rm -f began'
+
+
+def setup(root: Path) -> list[str]:
+    """A spec's setup that was under way runs again; what it left is nobody else's work, and its processes end."""
+    spec = SPEC.replace("checks:", f"setup:\n  - {json.dumps(['sh', '-c', _SETUP])}\nchecks:")
+    scene = _scene(root, _tool("write_file", path="mine.txt", content="mine\n"), spec=spec)
+    with scene.provider:
+        process = scene.start()
+        if not scene.until(lambda: (scene.work / "began").exists()):
+            return ["setup never began"]
+        kill(process)
+        (scene.case / "tmp" / "again").write_text("")
+        problems = scene.finish()
+        if scene.count(WorkspaceChanged) or scene.count(SetupFinished) != 1:
+            problems.append(f"{scene.count(WorkspaceChanged)} changes, {scene.count(SetupFinished)} setups finished")
+        return problems
 
 
 def torn_log(root: Path) -> list[str]:
@@ -216,6 +251,10 @@ SCENES: dict[str, Callable[[Path], list[str]]] = {
     "a late write of one that ignores signals and its environment": lambda root: late(root, DETACHED),
     "edited between checkpoint and event": lambda root: edited(root, between="the commit and its event"),
     "edited between two steps": lambda root: edited(root, between="two steps"),
+    "edited, and the resume killed before it says so": lambda root: edited(root, between="two steps", again_at=2),
+    "edited, and the resume killed before it keeps that": lambda root: edited(root, between="two steps", again_at=3),
+    "edited, and the resume killed before it goes on": lambda root: edited(root, between="two steps", again_at=4),
+    "a setup under way": setup,
     "a torn log": torn_log,
     "a run never driven": never_driven,
     "a command at the door": killed_before_it_began,

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import openai  # noqa: F401  # imported once, by the server all drivers are forked from
-import openai.resources.chat  # as above
+# loaded once, by the server all drivers are forked from
+import openai.resources.chat  # noqa: F401
 
 from runner import loop
 from runner.agent.conversation import Conversation
@@ -58,6 +58,7 @@ class Job:
     max_output: int = 2000
     min_output: int = 64
     idle_s: float = 30.0
+    budget_wait_ms: int = 600_000
     mutant: str = ""
 
 
@@ -190,6 +191,7 @@ def drive(job: Job) -> int:
         min_output=job.min_output,
         max_output=job.max_output,
         max_attempts=1_000_000,
+        budget_wait_ms=job.budget_wait_ms,
     )
     return loop.run(recorder, policy, world).exit_code
 

@@ -29,14 +29,14 @@ for number in range(4):
 print("wrote", sys.argv[1])
 '''
 
-CALC = '''\
+CALC = """\
 def add(a, b):
     return a - b
 
 
 def double(a):
     return a + a + 1
-'''
+"""
 
 TEST = """\
 import unittest
@@ -135,7 +135,9 @@ def recording() -> str:
     lines: list[dict[str, object]] = [{"recording": 1, "model": MODEL}]
     for number, step in enumerate(_STEPS, start=1):
         if number > 1 and _STEPS[number - 2].iteration == step.iteration:
-            lines.append({"when": {"tools": {"matches": rf"(?s)\A(?!.*interrupted).*STAGE-{number - 1}$"}}, **_reply(number)})
+            lines.append(
+                {"when": {"tools": {"matches": rf"(?s)\A(?!.*interrupted).*STAGE-{number - 1}$"}}, **_reply(number)}
+            )
         else:
             lines.append({"iteration": step.iteration, "step": 1, **_reply(number)})
         if step.tools:
