@@ -33,7 +33,8 @@ def _open_streams() -> None:
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  as above
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  as above
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to fall silent
+        # a terminal without UTF-8 is no reason to fall silent; whatever the wrapper wraps, it can be told so
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportUnknownMemberType]
 
 
 if __name__ == "__main__":

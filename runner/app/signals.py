@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import threading
-from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,48 +17,64 @@ from runner.store.recorder import JournalRecorder
 
 POLL_S = 0.1
 _FIRST = b"\nrunner: finishing this step; Ctrl-C again stops now\n"
+_OVER = 0  # no signal has this number
 
 
 @contextmanager
 def listening(recorder: JournalRecorder) -> Generator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into facts, and watch the inbox for a stop, while the block runs."""
-    interrupts = 0
-    # a handler runs between any two lines of the main thread, which may hold a lock just then: it only leaves word
-    now_asked: deque[bool] = deque()
+    """Turn SIGINT, SIGTERM and SIGHUP into facts, and watch the inbox for a stop, while the block runs.
 
-    def asked(number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupts
-        if number == signal.SIGINT:
-            interrupts += 1
-            now = interrupts > 1
-            recorder.post(StopAsked(by="SIGINT", now=now))
-            if not now:
-                with contextlib.suppress(OSError):
-                    os.write(2, _FIRST)
-                return
-        else:
-            recorder.post(StopAsked(by="SIGTERM", now=True))
-        now_asked.append(True)
-
+    The word of a signal comes through a pipe to a thread of its own. A handler in Python would run in the main
+    thread: while that holds a lock, or not at all when the signal came just before it waits for a provider.
+    """
+    ear, mouth = os.pipe()
+    os.set_blocking(mouth, False)
     heard = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's user wants the run to outlive the terminal
         heard.append(signal.SIGHUP)
-    before = {one: signal.signal(one, asked) for one in heard}
-    over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(recorder, now_asked, over), name="inbox", daemon=True)
+    earlier = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+    before = {one: signal.signal(one, _in_the_pipe) for one in heard}
+    watcher = threading.Thread(target=_watch, args=(recorder, ear), name="signals and inbox", daemon=True)
     watcher.start()
     try:
         yield
     finally:
-        over.set()
-        watcher.join()
         for one, handler in before.items():
             signal.signal(one, handler)
+        signal.set_wakeup_fd(earlier)
+        os.write(mouth, bytes((_OVER,)))
+        watcher.join()
+        os.close(ear)
+        os.close(mouth)
 
 
-def _watch(recorder: JournalRecorder, now_asked: deque[bool], over: threading.Event) -> None:
-    while not over.wait(POLL_S):
-        with contextlib.suppress(StateError):  # the driver meets the same error where it can answer it
-            if now_asked or recorder.stop_waits():
-                recorder.interrupt.fire()
-                return
+def _in_the_pipe(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the interpreter has put the signal's number into the pipe."""
+
+
+def _watch(recorder: JournalRecorder, ear: int) -> None:
+    interrupts, inbox_read = 0, False
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(ear, selectors.EVENT_READ)
+        while True:
+            numbers = os.read(ear, 64) if waiting.select(POLL_S) else b""
+            for number in numbers:
+                if number == _OVER:
+                    return
+                interrupts += number == signal.SIGINT
+                _stop(recorder, number, interrupts)
+            with contextlib.suppress(StateError):  # the driver meets the same error where it can answer it
+                if not inbox_read and recorder.stop_waits():
+                    inbox_read = True
+                    recorder.interrupt.fire()
+
+
+def _stop(recorder: JournalRecorder, number: int, interrupts: int) -> None:
+    """Pass one signal on: the first Ctrl-C lets the step finish, everything else stops now."""
+    if number == signal.SIGINT and interrupts == 1:
+        recorder.post(StopAsked(by="SIGINT", now=False))
+        with contextlib.suppress(OSError):
+            os.write(2, _FIRST)
+        return
+    recorder.post(StopAsked(by="SIGINT" if number == signal.SIGINT else "SIGTERM", now=True))
+    recorder.interrupt.fire()
