@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class Runner:
             check=False,
         )
 
-    def start(self, *args: str, **more: object) -> subprocess.Popen[str]:
+    def start(self, *args: str, **more: Any) -> subprocess.Popen[str]:
         """Start the command in the background, in a process group of its own."""
         return subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "runner", *args],

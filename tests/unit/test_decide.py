@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,7 +61,7 @@ def settled(*tools: str, step: int = 1, text: str = "", cut: bool = False) -> fa
     )
 
 
-def checked(iteration: int = 1, score: float | None = 1.0, tree: str = "t", **more: object) -> facts.ChecksFinished:
+def checked(iteration: int = 1, score: float | None = 1.0, tree: str = "t", **more: Any) -> facts.ChecksFinished:
     results = () if score is None else (CheckResult(name="c", exit_code=int(score < 1), score=score),)
     return facts.ChecksFinished(iteration=iteration, results=results, score=score, tree=tree, **more)
 
@@ -300,7 +301,8 @@ def test_a_stalled_run_resumed_by_its_user_gets_a_new_window():
 def test_time_counts_only_while_a_driver_works():
     state = State()
     parked = facts.RunStopped(kind=StopKind.PARKED, rule="budget_wait")
-    for seq, (at, event) in enumerate([(0, CREATED), (1_000, RESUMED), (31_000, parked), (999_000, RESUMED)], 1):
+    happened: list[tuple[int, facts.Event]] = [(0, CREATED), (1_000, RESUMED), (31_000, parked), (999_000, RESUMED)]
+    for seq, (at, event) in enumerate(happened, 1):
         state = evolve(state, event, at, seq)
     assert state.active_ms == 30_000
     assert evolve(state, facts.ClockJumped(by_ms=5_000_000), 6_000_000, 9).active_ms == pytest.approx(31_000, abs=1_000)
