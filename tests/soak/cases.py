@@ -20,7 +20,8 @@ from runner.testing.script import Script
 from tests.soak import story
 from tests.soak.common import HERE, RUNNER, Machine, kill, leftovers, remove, start, tree
 
-KILLER = HERE / "killer.py"
+# -P: the runner under test is the one on PYTHONPATH, not one beside this file
+KILLER = (RUNNER[0], "-P", str(HERE / "killer.py"))
 PATIENCE_S = 180.0
 
 
@@ -144,7 +145,7 @@ class _Play:
         argv = ["loop", "spec.md", *(["--worktree"] if self.case.worktree else [])]
         program = [*RUNNER, *argv]
         if isinstance(blow, At):
-            program = [RUNNER[0], str(KILLER), blow.how, str(blow.count), *argv]
+            program = [*KILLER, blow.how, str(blow.count), *argv]
         self.process = start(program, cwd=self.work, env=self.environ, output=self.folder / "said.txt")
         try:
             self.process.wait(blow.seconds if isinstance(blow, After) else PATIENCE_S)

@@ -164,7 +164,7 @@ def report(summary: dict[str, object], groups: Sequence[Group]) -> str:
     lines = [
         "# `make soak-crash`, last result",
         "",
-        f"Seed {summary['seed']}, {summary['when']}, commit {summary['commit']}, "
+        f"Seed {summary['seed']}, {summary['when']}, commit {summary['commit']}.",
         f"{summary['seconds']} s on {summary['machine']}.",
         "",
         "| where it is killed | runs | kills | failed | calls | log repairs |",
@@ -174,8 +174,8 @@ def report(summary: dict[str, object], groups: Sequence[Group]) -> str:
             for row in (group.row() for group in groups)
         ),
         "",
-        f"Undisturbed: {summary['events']} events, {summary['reference_calls']} calls. Boundaries at which no process "
-        f"died: {summary['uncovered'] or 'none'}.",
+        f"Undisturbed: {summary['events']} events, {summary['reference_calls']} calls.",
+        f"Boundaries at which no process died: {summary['uncovered'] or 'none'}.",
         f"Scenes: {summary['scenes']}.",
         f"Verdict: **{summary['verdict']}**.",
         "",

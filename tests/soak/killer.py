@@ -1,4 +1,4 @@
-"""`runner` as installed, that kills itself at one exact place. `python killer.py HOW COUNT loop spec.md ...`.
+"""`runner` as installed, that kills itself at one exact place. `python -P killer.py HOW COUNT loop spec.md ...`.
 
 HOW: `before` dies inside the transaction that appends this process's COUNT-th event, its effects done and nothing
 written; `after` dies when that transaction is committed and nobody has heard of it (not even the log); `torn` dies
@@ -11,8 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-
-sys.path[0] = os.environ["PYTHONPATH"]  # not this file's folder: the runner under test
 
 from runner.__main__ import main
 from runner.events.facts import Event

@@ -73,7 +73,7 @@ class Scene:
 
     def start(self, *bomb: str) -> subprocess.Popen[bytes]:
         """Start `runner loop`; `bomb` is HOW and COUNT of the killer."""
-        program = [RUNNER[0], str(KILLER), *bomb] if bomb else [*RUNNER]
+        program = [*KILLER, *bomb] if bomb else [*RUNNER]
         environ = self.machine.environ(self.provider.url, self.case)
         return start([*program, "loop", "spec.md"], cwd=self.work, env=environ, output=self.said)
 
@@ -124,7 +124,7 @@ def late(root: Path, command: str) -> list[str]:
     scene = _scene(root, _tool("shell", command=command))
     with scene.provider:
         process = scene.start()
-        if not scene.until(lambda: (scene.work / "began").exists()):
+        if not scene.until((scene.work / "began").exists):
             return ["the command never began"]
         began = time.monotonic()
         kill(process)
@@ -193,7 +193,7 @@ def setup(root: Path) -> list[str]:
     scene = _scene(root, _tool("write_file", path="mine.txt", content="mine\n"), spec=spec)
     with scene.provider:
         process = scene.start()
-        if not scene.until(lambda: (scene.work / "began").exists()):
+        if not scene.until((scene.work / "began").exists):
             return ["setup never began"]
         kill(process)
         (scene.case / "tmp" / "again").write_text("")
