@@ -207,11 +207,13 @@ def _protect(top: Map) -> tuple[str, ...]:
     globs: list[str] = []
     for entry in fields.entries(node, "protect", example=example):
         glob = fields.text(entry, "protect", example=example)
-        if glob.startswith(("/", "~", "!")) or ".." in PurePosixPath(glob).parts:
+        # with an exclamation mark first it gives a file back that would be protected
+        plain = glob.removeprefix("!")
+        if not plain or plain.startswith(("/", "~", "!")) or ".." in PurePosixPath(plain).parts:
             raise fields.wrong(
                 entry,
                 "protect takes globs inside the workspace",
-                "write e.g. 'tests/**'; no '/', '~', '!' first, no '..'",
+                "write e.g. 'tests/**', or '!app.py' to give a file back; no '/' or '~' first, no '..'",
             )
         globs.append(glob)
     return tuple(globs)

@@ -198,11 +198,11 @@ BROKEN = {
     ),
     "protect absolute": (
         "---\nprotect: [/etc/passwd]\n---\n# Do it\n",
-        "spec.md:2:11: protect takes globs inside the workspace: '/etc/passwd'\n  write e.g. 'tests/**'; no '/', '~', '!' first, no '..'",
+        "spec.md:2:11: protect takes globs inside the workspace: '/etc/passwd'\n  write e.g. 'tests/**', or '!app.py' to give a file back; no '/' or '~' first, no '..'",
     ),
     "protect upwards": (
         "---\nprotect: [../x]\n---\n# Do it\n",
-        "spec.md:2:11: protect takes globs inside the workspace: '../x'\n  write e.g. 'tests/**'; no '/', '~', '!' first, no '..'",
+        "spec.md:2:11: protect takes globs inside the workspace: '../x'\n  write e.g. 'tests/**', or '!app.py' to give a file back; no '/' or '~' first, no '..'",
     ),
     "service port": (
         "---\nservices:\n  - run: redis-server\n    ready: 99999\n---\n# Do it\n",

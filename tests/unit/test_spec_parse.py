@@ -120,6 +120,10 @@ checks:
     )
 
 
+def test_a_protected_file_is_given_back_by_an_exclamation_mark():
+    assert front('checks: python app.py\nprotect: ["!app.py", golden/**]').protect == ("!app.py", "golden/**")
+
+
 def test_one_command_stands_for_a_list_of_one() -> None:
     spec = front("checks: pytest -q\nsetup: make\nprotect: tests/**")
     assert [check.argv for check in spec.checks] == [("/bin/sh", "-c", "pytest -q")]
