@@ -121,7 +121,7 @@ checks:
 
 
 def test_a_protected_file_is_given_back_by_an_exclamation_mark():
-    assert front('checks: python app.py\nprotect: ["!app.py", golden/**]').protect == ("!app.py", "golden/**")
+    assert front('checks: pytest -q app.py\nprotect: ["!app.py", golden/**]').protect == ("!app.py", "golden/**")
 
 
 def test_one_command_stands_for_a_list_of_one() -> None:
