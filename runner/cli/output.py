@@ -10,7 +10,6 @@ from typing import cast
 
 from runner.secrets import mask_patterns
 
-
 # a carriage return, a bell, the begin of an escape sequence: orders to a terminal, and colours are no exception here
 _ORDERS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | dict.fromkeys(
     range(127, 160), 0xFFFD

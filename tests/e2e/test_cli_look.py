@@ -9,9 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from runner.store.lease import Lease, is_held
 
 KEY = "sk-ant-REDACTED0123456789"
 
@@ -214,3 +217,24 @@ def test_a_newer_database_is_not_touched(runner):
     connection.close()
     done = runner("runs")
     assert (done.returncode, "999" in done.stderr) == (73, True)
+
+
+def test_a_look_at_a_lease_keeps_no_driver_from_taking_it(tmp_path):
+    path, over, looks = tmp_path / "lease", threading.Event(), 0
+
+    def look():
+        nonlocal looks
+        while not over.is_set():
+            is_held(path)
+            looks += 1
+
+    Lease(path, "the run").release()
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(300):
+            Lease(path, "the run").release()
+    finally:
+        over.set()
+        looker.join()
+    assert looks > 300
