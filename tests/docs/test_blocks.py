@@ -56,6 +56,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "HOME": str(tmp_path / "home"), "PATH": path, "RUNNER_STATE_DIR": str(tmp_path / "state")}
 
 
+@pytest.mark.timeout(400)  # half a minute on a quiet machine
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_runs_from_its_first_line_to_its_last(page: Path, tmp_path: Path):
     steps = [(block, *step) for block in blocks(page) if block.language == "console" for step in typed(block)]
@@ -69,7 +70,7 @@ def test_a_tutorial_runs_from_its_first_line_to_its_last(page: Path, tmp_path: P
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=170,
+        timeout=380,
         check=False,
     )
     printed = done.stdout.split(f"\n{END}\n")
