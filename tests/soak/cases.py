@@ -15,6 +15,7 @@ from runner.log import repair
 from runner.models.recording import Recording
 from runner.pricing.book import Book
 from runner.state import State
+from runner.store.summary import encoded
 from runner.testing.provider import ScriptedProvider, read_ledger
 from runner.testing.script import Script
 from tests.soak import story
@@ -61,7 +62,7 @@ class Case:
 
 @dataclass(slots=True)
 class Result:
-    """What a case came to. `heads` are the journal's heads at each death (0: no run yet)."""
+    """What a case came to. `heads` are the journal's heads at each death (0: no run yet), `kinds` its events."""
 
     case: Case
     problems: list[str] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Result:
     spent: int = 0
     unknown: int = 0
     events: int = 0
+    kinds: list[str] = field(default_factory=list)
     resumed: int = 0
     repaired: int = 0
     final_tree: str = ""
@@ -193,6 +195,7 @@ class _Play:
         events = self.machine.events(run)
         state = events[-1][0]
         result = self.result
+        result.kinds = [type(event).__name__ for _, event in events]
         result.events, result.calls, result.billed = state.seq, len(self.provider.billed), self.provider.total
         result.resumed = sum(isinstance(event, RunResumed) for _, event in events)
         result.repaired = sum(isinstance(event, LogRepaired) for _, event in events)
@@ -227,6 +230,9 @@ class _Play:
     def _verdict(self, state: State) -> Iterator[str]:
         if state.stopped is None or not state.stopped.verified or state.stopped.exit_code != 0:
             yield f"ended with {state.stopped}"
+        _, stored = self.machine.head(state.created.run if state.created else "")
+        if stored != encoded(state):
+            yield f"the summary its driver wrote is {stored}, its facts say {encoded(state)}"
         if state.open_calls or state.open_tools or state.dirty or state.must_compare:
             yield "something is still open"
 

@@ -157,6 +157,14 @@ class Machine:
         with self.journal(run) as (rows, head):
             return verify(self.log(run), rows, head)
 
+    def seed_bug(self, file: str, old: str, new: str) -> None:
+        """Break the copy of the code that runs here, to see that somebody notices."""
+        path = self.code / "runner" / file
+        text = path.read_text("utf-8")
+        if text.count(old) != 1:
+            raise AssertionError(f"{file} has changed: {old!r} stands there {text.count(old)} times")
+        path.write_text(text.replace(old, new), "utf-8")
+
     def log(self, run: str) -> Path:
         return self.state / "runs" / run / "log.jsonl"
 

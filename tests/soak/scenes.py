@@ -111,17 +111,23 @@ class Scene:
         return problems
 
 
-def _scene(root: Path, *tools: dict[str, object], spec: str = SPEC) -> Scene:
+# Seed a bug here to see that a scene notices it.
+Prepare = Callable[[Machine], object]
+
+
+def _scene(root: Path, *tools: dict[str, object], spec: str = SPEC, prepare: Prepare | None = None) -> Scene:
     machine = Machine.make(root, {"spec.md": spec, "seen.txt": "as it was\n"})
+    if prepare is not None:
+        prepare(machine)
     case = machine.clone("one")
     text = _recording(*tools)
     script = Script(recording=Recording.parse(text, root / "recording.jsonl"))
     return Scene(machine, case, ScriptedProvider(script, ledger=case / "billed.jsonl"))
 
 
-def late(root: Path, command: str) -> list[str]:
+def late(root: Path, command: str, *, prepare: Prepare | None = None) -> list[str]:
     """A command that means to write `late` in two seconds never does, killed and resumed."""
-    scene = _scene(root, _tool("shell", command=command))
+    scene = _scene(root, _tool("shell", command=command), prepare=prepare)
     with scene.provider:
         process = scene.start()
         if not scene.until((scene.work / "began").exists):
