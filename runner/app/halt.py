@@ -19,6 +19,7 @@ from pathlib import Path
 
 from runner.app import drive
 from runner.app.clock import SystemClock
+from runner.app.places import State
 from runner.errors import BusyError, RunnerError
 from runner.events.facts import StopAsked
 from runner.store import journal
@@ -46,19 +47,32 @@ class Halted:
     detail: str = ""
 
 
-class _Clerk:
-    """Does writes in order in a thread of its own, so that nobody waits for one longer than he wants."""
+_Job = Callable[[drive.Access], None]
 
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+class _Clerk:
+    """Does writes in order in a thread of its own, so that nobody waits for one longer than he wants.
+
+    Opening the database to write may wait for others as well, so that is done there too.
+    """
+
+    def __init__(self, opened: Callable[[], drive.Access]) -> None:
+        self._opened = opened
+        self._jobs: queue.SimpleQueue[tuple[_Stopping, _Job]] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="clerk", daemon=True).start()
 
-    def give(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
+    def give(self, one: _Stopping, job: _Job) -> None:
+        self._jobs.put((one, job))
 
     def _work(self) -> None:
+        access: drive.Access | None = None
         while True:
-            self._jobs.get()()
+            one, job = self._jobs.get()
+            try:
+                access = access or self._opened()
+                job(access)
+            except RunnerError as error:
+                one.trouble = error.message
 
 
 class _Stopping:
@@ -78,47 +92,47 @@ def standing_open(database: Database) -> list[str]:
     return [row.id for row in journal.runs(database) if row.summary.get("status") != "ended"]
 
 
-def halt(runs: Iterable[str], access: drive.Access) -> list[Halted]:
-    """Stop these runs; gives how each came to stand, in their order. Takes at most `ALL_S` seconds."""
+def halt(runs: Iterable[str], state: State, opened: Callable[[], drive.Access]) -> list[Halted]:
+    """Stop these runs; gives how each came to stand, in their order. Takes at most `ALL_S` seconds.
+
+    `opened` opens the state directory for writing.
+    """
     began = time.monotonic()
-    clerk = _Clerk()
-    # the clerk's connection is his alone: what he waits for must not keep us from looking
-    reading = access.state.open(create=False)
-    stopping = [_Stopping(run, access.state.run(run).lease) for run in runs]
+    stopping = [_Stopping(run, state.run(run).lease) for run in runs]
+    if not stopping:
+        return []
+    clerk = _Clerk(opened)
+    reading = Database(state.database, read_only=True)
     while (left := [one for one in stopping if one.result is None]) and time.monotonic() - began < ALL_S:
         late = time.monotonic() - began >= ANSWER_S
         for one in left:
-            _look(one, reading, access, clerk, late=late)
+            _look(one, reading, clerk, late=late)
         time.sleep(_LOOK_S)
     reading.close()
     return [one.result or _alive(one) for one in stopping]
 
 
-def _look(one: _Stopping, reading: Database, access: drive.Access, clerk: _Clerk, *, late: bool) -> None:
+def _look(one: _Stopping, reading: Database, clerk: _Clerk, *, late: bool) -> None:
     """See where a run is, and do the next thing for it."""
     row = journal.find_run(reading, one.run)
     if row.summary.get("status") == "ended":
-        # its driver may have been killed and yet have been the one who wrote the end
-        by_us = "killed" if one.killed else "ended" if one.ending.is_set() else "stopped"
-        one.result = Halted(run=one.run, how=by_us)
+        how = "killed" if one.killed else "ended" if one.ending.is_set() else "stopped"
+        one.result = Halted(run=one.run, how=how)
     elif one.ending.is_set():
         return
     elif not is_held(one.lease):
         one.ending.set()
-        clerk.give(lambda: _end(one, access))
+        clerk.give(one, lambda access: _end(one, access))
     elif one.asked_epoch != row.epoch:
         # a driver that starts just now takes the inbox before it is one: it is asked again
         one.asked_epoch = row.epoch
-        clerk.give(lambda: _ask(one, access))
+        clerk.give(one, lambda access: _ask(one, access))
     elif late and not one.killed:
         _kill(one)
 
 
 def _ask(one: _Stopping, access: drive.Access) -> None:
-    try:
-        leave_in_inbox(access.database, one.run, StopAsked(by="operator", now=True), SystemClock().now())
-    except RunnerError as error:
-        one.trouble = error.message
+    leave_in_inbox(access.database, one.run, StopAsked(by="operator", now=True), SystemClock().now())
 
 
 def _end(one: _Stopping, access: drive.Access) -> None:
@@ -127,8 +141,6 @@ def _end(one: _Stopping, access: drive.Access) -> None:
     except BusyError:
         # somebody began to drive it meanwhile: it is asked like any other
         one.ending.clear()
-    except RunnerError as error:
-        one.trouble = error.message
 
 
 def _alive(one: _Stopping) -> Halted:

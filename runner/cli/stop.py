@@ -30,7 +30,6 @@ def stop(
     Exit codes: 0 everything stands still, 1 something does not (it is named), 2 no such run.
 
     Examples:
-
       runner stop last
 
       runner stop --all
@@ -43,6 +42,7 @@ def stop(
     from runner.config import load
     from runner.errors import ConfigError
     from runner.store import journal
+    from runner.store.database import Database
 
     if (run is None) == (not every):
         raise ConfigError(
@@ -53,12 +53,13 @@ def stop(
     state = reach.state_of(settings)
     if run is None and not state.database.exists():
         return _say([], every=True, as_json=as_json)
-    access = reach.open_state(state, settings)
-    open_runs = halt.standing_open(access.database)
+    reading = Database(state.database, read_only=True)
+    open_runs = halt.standing_open(reading)
     if run is not None:
-        named = journal.find_run(access.database, run).id
+        named = journal.find_run(reading, run).id
         open_runs = [named] if named in open_runs else []
-    halted = halt.halt(open_runs, access)
+    reading.close()
+    halted = halt.halt(open_runs, state, lambda: reach.open_state(state, settings))
     return _say(halted, every=run is None, as_json=as_json)
 
 
