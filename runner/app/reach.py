@@ -13,6 +13,8 @@ from runner.config import Settings
 from runner.errors import NotFoundError, RefusedError, StateError
 from runner.events.facts import Event, RunCreated
 from runner.secrets import Keys
+from runner.spec.model import Spec
+from runner.spec.parse import parse_spec
 from runner.state import State as RunState
 from runner.store import journal
 from runner.values import Ms
@@ -63,6 +65,11 @@ def fold(run: str, access: Access) -> tuple[str, RunCreated, RunState]:
     if state.created is None:
         raise StateError(f"run {row.id} has no beginning", hint=f"runner log verify {row.id}")
     return row.id, state.created, state
+
+
+def spec_of(created: RunCreated, state: RunState) -> Spec:
+    """The spec a run began with; its front matter is in force to the end."""
+    return parse_spec(created.spec_text, created.spec_path, on_path=lambda _: True, now=state.at)
 
 
 def workspace_of(created: RunCreated, access: Access) -> ShadowWorkspace:

@@ -40,6 +40,13 @@ COMMANDS = {
     "clean": Listed(
         "where", "Remove old ended runs with their logs and checkpoints, or everything. Lists first, and asks."
     ),
+    "rollback": Listed(
+        "rollback", "Set a run's workspace back to a checkpoint, byte by byte; keep what is there first."
+    ),
+    "apply": Listed("apply", "Bring what a run did in its own working copy into your directory."),
+    "export": Listed(
+        "apply", "Write a run's checkpoints as the branch `runner/RUN` of your repository, a commit each."
+    ),
 }
 
 

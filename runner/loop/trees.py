@@ -13,7 +13,7 @@ from runner.events.facts import (
     WorkspaceCompared,
 )
 from runner.loop.world import World
-from runner.ports import Recorder, Snapshot
+from runner.ports import Recorder, Snapshot, Workspace
 from runner.state import State
 from runner.values import Effect
 
@@ -49,28 +49,33 @@ def compare(world: World, recorder: Recorder) -> None:
     world.tools.end_leftovers()
     state = recorder.state
     snapshot = world.workspace.snapshot()
-    last = state.checkpoint.tree if state.checkpoint else ""
-    changed = () if snapshot.tree == last else tuple(one.path for one in world.workspace.changes(last, snapshot.tree))
-    strange = tuple(path for path in changed if not _ours(path, snapshot.tree, state, world))
-    if not strange:
+    strangers = strange(snapshot, state, world.workspace, has_setup=bool(world.spec.setup))
+    if not strangers:
         recorder.record(WorkspaceCompared(tree=snapshot.tree))
         return
     attribute("other", world, recorder)
     # in this order: a crash between the two finds the same difference again
-    recorder.record(WorkspaceChanged(paths=strange))
+    recorder.record(WorkspaceChanged(paths=strangers))
     _keep(snapshot, "changed by somebody else", world, recorder)
 
 
-def _ours(path: str, tree: str, state: State, world: World) -> bool:
-    """Whether a difference is this run's doing.
+def strange(snapshot: Snapshot, state: State, workspace: Workspace, *, has_setup: bool) -> tuple[str, ...]:
+    """Paths that differ from the last checkpoint by somebody else's doing.
 
     A command may have done anything, and so may the spec's setup; a write said what it would leave.
     """
-    if any(tool.effect is Effect.COMMANDS for tool in state.acted):
-        return True
-    if world.spec.setup and state.setup is None:
-        return True  # setup was under way
-    content = world.workspace.read(tree, path)
+    last = state.checkpoint.tree if state.checkpoint else ""
+    if snapshot.tree == last or any(tool.effect is Effect.COMMANDS for tool in state.acted):
+        return ()
+    if has_setup and state.setup is None:
+        return ()  # setup was under way
+    changed = (one.path for one in workspace.changes(last, snapshot.tree))
+    return tuple(path for path in changed if not _written(path, snapshot.tree, state, workspace))
+
+
+def _written(path: str, tree: str, state: State, workspace: Workspace) -> bool:
+    """Whether a writing tool of this run said that it would leave this."""
+    content = workspace.read(tree, path)
     digest = "" if content is None else hashlib.sha256(content).hexdigest()
     return any(tool.path == path and digest in (tool.before, tool.after) for tool in state.acted)
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.errors import NotFoundError, RefusedError, WorkspaceError
 from runner.workspace.beneath import Beneath
@@ -28,15 +29,20 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def export(workspace: ShadowWorkspace, run: str, *, force: bool = False) -> Exported:
+def export(
+    workspace: ShadowWorkspace, run: str, *, into: ShadowWorkspace | None = None, force: bool = False
+) -> Exported:
     """Write the checkpoints of `run` as branch `runner/<run>` on top of the user's HEAD.
+
+    `into` is the user's directory where the run worked in a copy of it.
 
     Adds objects and that one ref; HEAD, index, working tree, configuration and every other ref stay as they are, and
     no git runs in the user's repository. RefusedError when the branch exists (unless `force`) or is checked out.
     """
-    repository = workspace.repository
+    user = into or workspace
+    repository = user.repository
     if repository is None:
-        raise RefusedError(f"{workspace.root} is in no git repository", hint="git init, then export again")
+        raise RefusedError(f"{user.root} is in no git repository", hint="git init, then export again")
     repository.needs_plain_format("an export")
     commits = workspace.checkpoints(run)
     if not commits:
@@ -44,7 +50,7 @@ def export(workspace: ShadowWorkspace, run: str, *, force: bool = False) -> Expo
     ref = f"refs/heads/runner/{run}"
     _may_write(repository, ref, force=force)
     _, head = repository.head()
-    chain = _Chain(workspace, repository, head)
+    chain = _Chain(workspace, repository, head, root=user.root)
     tip = head
     for commit in commits:
         tip = chain.add(commit, tip)
@@ -62,11 +68,11 @@ def export(workspace: ShadowWorkspace, run: str, *, force: bool = False) -> Expo
 class _Chain:
     """Rebuilds checkpoints as commits that belong into the user's history."""
 
-    def __init__(self, workspace: ShadowWorkspace, repository: Repository, head: str | None) -> None:
+    def __init__(self, workspace: ShadowWorkspace, repository: Repository, head: str | None, *, root: Path) -> None:
         self._git = workspace.git
         self._workspace = workspace
         self._env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(os.fspath(repository.objects.resolve()))}
-        inside = os.fsencode(workspace.root.relative_to(repository.top))
+        inside = os.fsencode(root.relative_to(repository.top))
         self._prefix = b"" if inside == b"." else inside + b"/"
         self._head = listing(self._git, head, env=self._env) if head else {}
         self._known: set[str] = set()
