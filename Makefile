@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 VENV_WORKS := $(shell grep -qsF ' $(CURDIR)/.venv' .venv/pyvenv.cfg && $(BIN)/python -c \
 	'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help demo test lint types mypy basedpyright contracts pytest soak soak-crash soak-spend bench clean always
+.PHONY: help demo docs test lint types mypy basedpyright contracts pytest soak soak-crash soak-spend bench clean always
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ contracts: .venv/.dev  ## who may import whom
 
 pytest: .venv/.dev  ## the tests alone (some of them: make pytest PYTEST_ARGS=tests/unit)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+docs: .venv/.core  ## make the generated pages anew: the commands, the picture of the demo
+	$(BIN)/python docs/commands.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/picture.py
 
 soak: soak-crash soak-spend  ## the long proofs, one after the other (each at most an hour)
 
