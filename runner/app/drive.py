@@ -22,6 +22,7 @@ from runner.notify import Hooks
 from runner.ports import Screen
 from runner.pricing.book import Entry
 from runner.secrets import Vault
+from runner.spec.frontmatter import body_start
 from runner.spec.model import Spec
 from runner.state import State as RunState
 from runner.store import journal
@@ -67,6 +68,15 @@ def open_run_of(database: Database, plan: Plan) -> journal.RunRow | None:
         if row.spec_key == key and row.workspace == str(plan.workspace):
             return None if row.summary.get("status") == "ended" else row
     return None
+
+
+def front_matter_changed(database: Database, run: str, plan: Plan) -> bool:
+    """Whether the spec's settings are others than those an open run goes by."""
+    created = open_run(database, run, SystemClock()).state.created
+    if created is None:
+        return False
+    now = plan.sources.vault.mask(plan.spec.text)
+    return now[: body_start(now)] != created.spec_text[: body_start(created.spec_text)]
 
 
 def create(plan: Plan, access: Access) -> str:

@@ -44,6 +44,8 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
         found = None
     if found is not None:
         say(f"going on with run {found.id} of this spec (--new starts another)")
+        if drive.front_matter_changed(access.database, found.id, chosen):
+            say("note: the spec's front matter has changed since that run began; it counts for new runs only")
         return _go_on(found.id, asked, access, view)
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
@@ -142,7 +144,9 @@ def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
     if stop.kind in {StopKind.DONE, StopKind.ABANDONED}:
         msg = f"run {run} is over: {stop.kind}"
         raise RefusedError(msg, hint="start another: runner loop SPEC --new")
-    if stop.kind in _RAISE and limits == state.limits:
+    # a shared budget may have been raised, or its period have ended: the next call will tell
+    shared = stop.kind is StopKind.BUDGET and not stop.rule.endswith(f"run:{run}")
+    if stop.kind in _RAISE and limits == state.limits and not shared:
         msg = f"run {run} was stopped by {stop.rule}, and no limit was raised"
         raise RefusedError(msg, hint=f"e.g. runner resume {run} --max-cost {_doubled(state)} --max-iterations 50")
 

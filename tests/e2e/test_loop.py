@@ -242,3 +242,30 @@ def test_a_recording_without_a_reply_fails_the_run_and_names_the_request(runner)
     done = runner("loop", "spec.md", "--model", runner.recording({"iteration": 1, "step": 1, "text": "hm"}))
     assert done.returncode == 1
     assert "iteration 2" in done.stdout
+
+
+def test_a_run_stopped_by_a_shared_budget_goes_on_once_that_budget_is_raised(runner):
+    runner.write("spec.md", "---\nchecks: ['test -f b.txt']\n---\n# Work\n\nMake b.txt.\n")
+    model = runner.recording(write("b.txt", "b\n", step=1), DONE)
+    assert runner("budget", "set", "project", "0.001").returncode == 0
+    assert runner("loop", "spec.md", "--model", model).returncode == 3
+    assert runner("budget", "set", "project", "1").returncode == 0
+    done = runner("resume", "last")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_changed_front_matter_counts_for_new_runs_and_is_said(runner):
+    runner.write("spec.md", "---\nchecks: ['test -f b.txt']\n---\n# Work\n\nMake b.txt.\n")
+    slow = {"iteration": 1, "step": 1, "text": "thinking", "delay_ms": 30_000}
+    process = runner.start("loop", "spec.md", "--model", runner.recording(slow))
+    deadline = time.monotonic() + 60
+    while not list(runner.state.glob("runs/*/log.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.terminate()
+    process.communicate(timeout=60)
+    runner.write("spec.md", "---\nchecks: ['true']\n---\n# Work\n\nMake b.txt.\n")
+    model = runner.recording(write("b.txt", "b\n", step=1), DONE)
+    done = runner("loop", "spec.md", "--model", model)
+    assert "front matter has changed" in done.stdout
+    assert [one["name"] for one in runner.events("ChecksFinished")[-1]["body"]["results"]] != ["true"]
