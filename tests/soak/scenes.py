@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Script
 from tests.soak import story
 from tests.soak.cases import KILLER, PATIENCE_S, marks
-from tests.soak.common import RUNNER, Machine, kill, leftovers, start, tree
+from tests.soak.common import RUNNER, Machine, carriers, kill, leftovers, start, tree
 
 SPEC = f"""\
 ---
@@ -125,17 +128,26 @@ def _scene(root: Path, *tools: dict[str, object], spec: str = SPEC, prepare: Pre
     return Scene(machine, case, ScriptedProvider(script, ledger=case / "billed.jsonl"))
 
 
-def late(root: Path, command: str, *, prepare: Prepare | None = None) -> list[str]:
-    """A command that means to write `late` in two seconds never does, killed and resumed."""
-    scene = _scene(root, _tool("shell", command=command), prepare=prepare)
+def late(root: Path, command: str, *, keepers_too: bool = False, prepare: Prepare | None = None) -> list[str]:
+    """A command that means to write `late` some seconds later never does, killed and resumed.
+
+    `keepers_too`: what keeps the command is killed in the same moment, so that only the resume can end it.
+    """
+    seconds = 12.0 if keepers_too else 2.0
+    scene = _scene(root, _tool("shell", command=command.format(seconds=seconds)), prepare=prepare)
     with scene.provider:
         process = scene.start()
         if not scene.until((scene.work / "began").exists):
             return ["the command never began"]
         began = time.monotonic()
+        keeper = marks(scene.machine, scene.machine.runs_of(scene.work)[0])[0]
+        kept = carriers([keeper]) if keepers_too else []
         kill(process)
+        for pid in kept:
+            with contextlib.suppress(ProcessLookupError):  # it has seen by itself that runner is gone
+                os.kill(pid, signal.SIGKILL)
         problems = scene.finish()
-        time.sleep(max(0.0, began + 3.0 - time.monotonic()))  # the time it would have needed, and one more second
+        time.sleep(max(0.0, began + seconds + 1.0 - time.monotonic()))  # what it would have needed, and a second more
         if (scene.work / "late").exists():
             problems.append("late was written")
         if scene.count(WorkspaceChanged):
@@ -143,9 +155,9 @@ def late(root: Path, command: str, *, prepare: Prepare | None = None) -> list[st
         return problems
 
 
-LATE = "echo > began; sleep 2; echo x > late"
-GRANDCHILD = "(setsid sh -c 'echo > began; sleep 2; echo x > late' &) ; sleep 30"
-DETACHED = "env -i sh -c 'trap \"\" TERM HUP; echo > began; sleep 2; echo x > late' & sleep 30"
+LATE = "echo > began; sleep {seconds}; echo x > late"
+GRANDCHILD = "(setsid sh -c 'echo > began; sleep {seconds}; echo x > late' &) ; sleep 30"
+DETACHED = "env -i sh -c 'trap \"\" TERM HUP; echo > began; sleep {seconds}; echo x > late' & sleep 30"
 
 
 def edited(root: Path, *, between: str, again_at: int = 0) -> list[str]:
@@ -255,6 +267,7 @@ SCENES: dict[str, Callable[[Path], list[str]]] = {
     "a late write": lambda root: late(root, LATE),
     "a late write of a grandchild": lambda root: late(root, GRANDCHILD),
     "a late write of one that ignores signals and its environment": lambda root: late(root, DETACHED),
+    "a late write of a grandchild whose keeper is killed too": lambda root: late(root, GRANDCHILD, keepers_too=True),
     "edited between checkpoint and event": lambda root: edited(root, between="the commit and its event"),
     "edited between two steps": lambda root: edited(root, between="two steps"),
     "edited, and the resume killed before it says so": lambda root: edited(root, between="two steps", again_at=2),
