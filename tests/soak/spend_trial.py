@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 import time
@@ -75,9 +76,16 @@ def rough(folder: Path, processes: int, seed: str, *, mutant: str = "") -> Resul
     """Random bills up to the bound, faults and kills, on a budget for a few calls of each process."""
     dice = random.Random(seed)
     job = Job(
-        state=folder / "state", run="", url="", idle_s=0.4, mutant=mutant, max_output=dice.choice((300, 2000, 8000))
+        state=folder / "state",
+        run="",
+        url="",
+        idle_s=0.4,
+        # what a driver held that died for good stays in everybody's way: the rest park
+        budget_wait_ms=2000,
+        mutant=mutant,
+        max_output=dice.choice((300, 2000, 8000)),
     )
-    calls = dice.randint(8, 20) + dice.randint(2, 5) * processes
+    calls = dice.randint(8, 20) + dice.randint(1, 3) * processes
     limit = calls * worst(PRICE.input, PRICE.output, 600, job.max_output) * 2 // 3
     script = Script(
         seed=dice.randrange(2**31),
@@ -90,11 +98,11 @@ def rough(folder: Path, processes: int, seed: str, *, mutant: str = "") -> Resul
     return _trial(_Plan(kind="rough", processes=processes, seed=seed, job=job, script=script, kills=True, dice=dice))
 
 
-def clean(folder: Path, processes: int, seed: str) -> Result:
+def clean(folder: Path, processes: int, seed: str, *, mutant: str = "") -> Result:
     """Every reply comes and says what it cost; nobody is killed: the budget is used up."""
     dice = random.Random(seed)
-    job = Job(state=folder / "state", run="", url="", max_output=dice.choice((300, 2000, 8000)))
-    limit = (10 + 4 * processes) * worst(PRICE.input, PRICE.output, 600, job.max_output) // 2
+    job = Job(state=folder / "state", run="", url="", mutant=mutant, max_output=dice.choice((300, 2000, 8000)))
+    limit = (10 + 3 * processes) * worst(PRICE.input, PRICE.output, 600, job.max_output) // 2
     script = Script(seed=dice.randrange(2**31), random_usage=True, delay_s=dice.choice((0.0, 0.01)))
     open_books(job.state, limit)
     return _trial(_Plan(kind="clean", processes=processes, seed=seed, job=job, script=script, kills=False, dice=dice))
@@ -109,8 +117,6 @@ def tight_recording(path: Path) -> Recording:
     """A few small replies, the last of which claims to be done."""
     usage = {"input": 200, "output": 500}
     look = [{"name": "list_files", "arguments": {}}]
-    import json
-
     lines: list[dict[str, object]] = [{"recording": 1, "model": MODEL}]
     lines += [{"step": step, "text": f"Step {step}.", "tools": look, "usage": usage} for step in range(1, STEPS)]
     lines.append({"step": STEPS, "text": f"All done.\n{PROMISE}", "usage": usage})
@@ -123,9 +129,9 @@ def tight_cap(processes: int) -> int:
     return true * ROOM[0] // ROOM[1]
 
 
-def tight_output(processes: int, bound: int) -> int:
+def tight_output(processes: int, bound: int, cap: int) -> int:
     """The output limit with which the worst cases of one call each are five times the cap."""
-    each = tight_cap(processes) * WORST_SHARE // processes
+    each = cap * WORST_SHARE // processes
     output = affordable_output(PRICE.dearest_input, PRICE.output, bound, each)
     assert output is not None
     return output + 1
@@ -134,7 +140,7 @@ def tight_output(processes: int, bound: int) -> int:
 def tight(folder: Path, processes: int, seed: str) -> Result:
     """A cap for 1.5 times the true cost and 0.2 times the worst cases: all runs wait, are clamped, and finish."""
     dice = random.Random(seed)
-    output = tight_output(processes, 600)
+    output = tight_output(processes, 600, tight_cap(processes))
     job = Job(state=folder / "state", run="", url="", max_output=output, min_output=1024)
     script = Script(recording=tight_recording(folder / "recording"), delay_s=dice.choice((0.0, 0.01, 0.05)))
     open_books(job.state, tight_cap(processes))
@@ -163,7 +169,7 @@ def _trial(plan: _Plan) -> Result:
     wrong = violations(state, found, told) + ([] if ended else ["it did not end"])
     if plan.kind == "clean":
         wrong += wasted(found, told)
-    expected = {"rough": (3, -9), "clean": (3,), "tight": (0,)}[plan.kind]
+    expected = {"rough": (3, 75, -9), "clean": (3,), "tight": (0,)}[plan.kind]
     wrong += odd_exits(crowd.exits, expected) + _errors(state)
     if plan.kind == "tight":
         needs = sum(
@@ -235,5 +241,5 @@ class _Crowd:
             if process.exitcode == -9:
                 self.kills += 1
                 # most are started again; what a dead one held stays counted
-                if dice is not None and dice.random() < 0.8:
+                if dice is not None and (len(self._alive) < 2 or dice.random() < 0.8):
                     self._alive[run] = self._start(run)
