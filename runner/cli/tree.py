@@ -47,6 +47,12 @@ COMMANDS = {
     "export": Listed(
         "apply", "Write a run's checkpoints as the branch `runner/RUN` of your repository, a commit each."
     ),
+    "budget": Listed("budget", "Show and set the caps that runs of a project, a user or a model share."),
+    "protect": Listed(
+        "protect", "List a run's protected files: unchanged, changed by the agent or by somebody else, accepted."
+    ),
+    "spec": Listed("spec", "Say what is understood of a spec, what it costs at worst, and whether every cap can bind."),
+    "init": Listed("init", "Write a commented spec to begin with. A file that is there already is never touched."),
 }
 
 

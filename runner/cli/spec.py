@@ -1,0 +1,62 @@
+"""`runner spec check`: what runner understands of a spec, before it costs anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(
+        help="Say what is understood of a spec, what it costs at worst, and whether every cap can bind.",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    group.callback()(_specs)
+    group.command("check")(check)
+    app.add_typer(group, name="spec")
+
+
+def _specs() -> None:
+    """Say what is understood of a spec, what it costs at worst, and whether every cap can bind."""
+
+
+def check(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The spec; `-` reads standard input.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Price it for this model.")] = None,
+    prices: Annotated[Path | None, typer.Option("--prices", help="More prices, TOML (also RUNNER_PRICES).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything understood as JSON.")] = False,
+) -> int:
+    """Say what is understood of a spec, what it costs at worst, and whether every cap can bind.
+
+    Nothing is written or sent, and no key is needed. Without FILE the spec is found as `runner loop` finds it.
+
+    Exit codes: 0 it can run, 2 something is wrong, named with file and line.
+
+    Example:
+      runner spec check spec.md --model openai/gpt-5.4
+    """
+    from runner.app.checking import check as checked
+    from runner.app.plan import Asked
+    from runner.config import Flags
+    from runner.models.keys import KNOWN_KEYS
+    from runner.secrets import Keys
+
+    # a key that is there chooses the model that a run would have; nothing else is done with it
+    keys = Keys({name: value for name in sorted(KNOWN_KEYS) if (value := os.environ.get(name, ""))})
+    asked = Asked(spec=file, cwd=Path.cwd(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
+    told, no_price = checked(asked)
+    note = f"no price: {no_price}" if no_price else ""
+    if as_json:
+        typer.echo(json.dumps({**told.data, "notes": [*told.notes, *filter(None, [note])]}))
+    else:
+        for line in [*told.lines, *([f"note        {note}"] if note else [])]:
+            typer.echo(line)
+        typer.echo("something is wrong: see `problem`" if told.problems else "it can run: runner loop")
+    return 2 if told.problems else 0
