@@ -13,7 +13,7 @@ from runner.agent.conversation import Conversation
 from runner.app import build, identity, signals
 from runner.app.clock import SystemClock
 from runner.app.places import State
-from runner.app.plan import Plan, Sources, policy_of, price_note
+from runner.app.plan import Draft, Plan, Sources, policy_of, price_note
 from runner.errors import StateError
 from runner.events.facts import CallUnknown, LimitsSet, LogRepaired, RunCreated, RunStopped, Stamped, StopAsked, Warned
 from runner.log import RunLog, rows_of
@@ -61,7 +61,7 @@ class Engine:
         return f"replay:{self.choice.name}" if self.choice.kind == "replay" else self.choice.name
 
 
-def open_run_of(database: Database, plan: Plan) -> journal.RunRow | None:
+def open_run_of(database: Database, plan: Draft) -> journal.RunRow | None:
     """The open run of this spec in this workspace: crashed, interrupted or parked. None when there is none."""
     key = identity.spec_key(plan.spec.path, plan.spec.text)
     for row in journal.runs(database):
@@ -70,7 +70,7 @@ def open_run_of(database: Database, plan: Plan) -> journal.RunRow | None:
     return None
 
 
-def front_matter_changed(database: Database, run: str, plan: Plan) -> bool:
+def front_matter_changed(database: Database, run: str, plan: Draft) -> bool:
     """Whether the spec's settings are others than those an open run goes by."""
     created = open_run(database, run, SystemClock()).state.created
     if created is None:

@@ -13,6 +13,7 @@ from runner.app.clock import SystemClock
 from runner.config import Flags, Settings
 from runner.errors import ConfigError
 from runner.models import catalog
+from runner.models.keys import SUPPORTED_KEYS
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.secrets import Keys, Vault
@@ -54,12 +55,18 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A spec that can be run: every part found sound."""
+class Draft:
+    """A spec with the place it works in and everything around it; the model is not chosen yet."""
 
     spec: Spec
     workspace: Path
     sources: Sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Draft):
+    """A spec that can be run: every part found sound."""
+
     choice: catalog.Choice
     entry: Entry
     limits: Limits
@@ -73,11 +80,16 @@ class Plan:
 
 def plan(asked: Asked) -> Plan:
     """Read the spec and everything around it. Raises ConfigError (exit 2) before anything is written or sent."""
+    return complete(read(asked), asked)
+
+
+def read(asked: Asked) -> Draft:
+    """Read the spec, the settings and the prices. Raises ConfigError."""
     path, text = _spec_text(asked)
     # the workspace decides whose .env is read, and the spec may name it, so the spec is read first
-    draft = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
-    workspace = _workspace(draft, asked.cwd)
-    sources = gather(asked, workspace=workspace, spec_model=draft.model)
+    first = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
+    workspace = _workspace(first, asked.cwd)
+    sources = gather(asked, workspace=workspace, spec_model=first.model)
     _refuse_state_inside(sources.settings, workspace)
     spec = parse_spec(text, path, on_path=_finder(sources.settings, workspace), now=SystemClock().now())
     if asked.require_verified and not spec.checks:
@@ -87,12 +99,17 @@ def plan(asked: Asked) -> Plan:
             line=1,
             hint="add `checks:` to the front matter, e.g. `checks: [pytest -q]`",
         )
-    choice, entry = _chosen(sources, spec, asked.cwd)
-    limits, limit_sources = config.resolve_limits(spec, asked.limits, no_budget=asked.no_budget)
+    return Draft(spec=spec, workspace=workspace, sources=sources)
+
+
+def complete(draft: Draft, asked: Asked) -> Plan:
+    """Choose the model and the limits of a new run. Raises ConfigError."""
+    choice, entry = chosen(draft.sources, draft.spec, asked.cwd)
+    limits, limit_sources = config.resolve_limits(draft.spec, asked.limits, no_budget=asked.no_budget)
     return Plan(
-        spec=spec,
-        workspace=workspace,
-        sources=sources,
+        spec=draft.spec,
+        workspace=draft.workspace,
+        sources=draft.sources,
         choice=choice,
         entry=entry,
         limits=limits,
@@ -119,11 +136,14 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
     return Sources(settings=settings, keys=keys, vault=vault, book=_book(settings), notes=(*notes, *vault.warnings))
 
 
-def _chosen(sources: Sources, spec: Spec, cwd: Path) -> tuple[catalog.Choice, Entry]:
-    """Choose as the spec or the settings say; what cannot be used is named where the spec names it."""
+def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False) -> tuple[catalog.Choice, Entry]:
+    """Choose as the spec or the settings say; what cannot be used is named where the spec names it.
+
+    `without_key` wants only the price: a model that is named needs no key for that.
+    """
     model = sources.settings.model
     try:
-        return choose(sources, model.value, cwd)
+        return choose(sources, model.value, cwd, without_key=without_key)
     except ConfigError as error:
         if model.source == "spec" and error.path is None:
             error.path = spec.path
@@ -131,10 +151,15 @@ def _chosen(sources: Sources, spec: Spec, cwd: Path) -> tuple[catalog.Choice, En
         raise
 
 
-def choose(sources: Sources, model: str | None, cwd: Path) -> tuple[catalog.Choice, Entry]:
+def choose(
+    sources: Sources, model: str | None, cwd: Path, *, without_key: bool = False
+) -> tuple[catalog.Choice, Entry]:
     """The model and its price. Raises ConfigError when there is none of either."""
     base_url = sources.settings.openai_base_url.value
-    choice = catalog.choose(model, sources.key_values(), sources.book, base_url=base_url)
+    keys = sources.key_values()
+    if without_key and model is not None:
+        keys |= dict.fromkeys(SUPPORTED_KEYS.values(), "not looked at")
+    choice = catalog.choose(model, keys, sources.book, base_url=base_url)
     if choice.kind == "replay":
         played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
         found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import config
-from runner.app import drive, plan
+from runner.app import checking, drive, plan
 from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
 from runner.errors import RefusedError
-from runner.spec.check import InForce, Price, understood
+from runner.spec.check import understood
 from runner.spec.parse import parse_spec
 from runner.state import State as RunState
 from runner.store import journal
@@ -34,19 +34,21 @@ class View:
 
 def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
     """Start a run of a spec, or go on with its open one."""
-    chosen = plan.plan(asked)
-    _refuse_unsound(chosen, asked)
-    access, say = _access(chosen.sources, view)
-    found = drive.open_run_of(access.database, chosen)
-    if found is not None and new:
-        drive.end_without_driver(found.id, access, by="new", kind=StopKind.ABANDONED)
-        say(f"run {found.id} was abandoned; its unknown holds stay counted")
-        found = None
-    if found is not None:
+    draft = plan.read(asked)
+    place = State(draft.sources.settings.state_dir.value.expanduser())
+    found = drive.open_run_of(place.open(), draft) if place.database.exists() else None
+    if found is not None and not new:
+        access, say = _access(draft.sources, view)
         say(f"going on with run {found.id} of this spec (--new starts another)")
-        if drive.front_matter_changed(access.database, found.id, chosen):
+        if drive.front_matter_changed(access.database, found.id, draft):
             say("note: the spec's front matter has changed since that run began; it counts for new runs only")
         return _go_on(found.id, asked, access, view)
+    chosen = plan.complete(draft, asked)
+    _refuse_unsound(chosen, asked)
+    access, say = _access(chosen.sources, view)
+    if found is not None:
+        drive.end_without_driver(found.id, access, by="new", kind=StopKind.ABANDONED)
+        say(f"run {found.id} was abandoned; its unknown holds stay counted")
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
     engine = drive.Engine(choice=chosen.choice, entry=chosen.entry)
@@ -65,7 +67,7 @@ def resume(run: str, asked: plan.Asked, view: View) -> int:
 def dry_run(asked: plan.Asked, view: View) -> int:
     """Say what a loop would do. Nothing is written or sent."""
     chosen = plan.plan(asked)
-    told = understood(chosen.spec, _in_force(chosen, asked))
+    told = understood(chosen.spec, checking.in_force(chosen, asked))
     if view.as_json:
         sys.stdout.write(json.dumps(dict(told.data)) + "\n")
     else:
@@ -75,32 +77,9 @@ def dry_run(asked: plan.Asked, view: View) -> int:
     return 2 if told.problems else 0
 
 
-def _in_force(chosen: plan.Plan, asked: plan.Asked) -> InForce:
-    entry, settings = chosen.entry, chosen.sources.settings
-    price = Price(
-        model=entry.name,
-        input=entry.price.dearest_input,
-        output=entry.price.output,
-        context=entry.context,
-        max_output=min(entry.max_output, settings.max_output.value),
-        min_output=settings.min_output.value,
-    )
-    sources = {
-        name: "built-in" if source == "built-in" else f"--{name}" if "flag" in source else source
-        for name, source in chosen.limit_sources.items()
-    }
-    return InForce(
-        limits=chosen.limits,
-        now=SystemClock().now(),
-        price=price,
-        sources=sources,
-        require_verified=asked.require_verified,
-    )
-
-
 def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
     """A cap that cannot bind is an error before the first call."""
-    for problem in understood(chosen.spec, _in_force(chosen, asked)).problems:
+    for problem in understood(chosen.spec, checking.in_force(chosen, asked)).problems:
         raise problem
 
 
