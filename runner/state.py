@@ -204,6 +204,7 @@ def _run_fact(state: State, event: _RunFact) -> State:
                 exhausted=None,
                 must_compare=state.checkpoint is not None,
                 background=(),
+                setup=state.setup if state.setup is not None and state.setup.ok else None,
                 progress_ms=state.active_ms,
                 iteration=_fresh_start(state.iteration),
             )
