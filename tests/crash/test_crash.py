@@ -78,6 +78,11 @@ def test_the_soak_covers_both_sides_of_every_event() -> None:
     assert {case.kills for case in cases} == {(At(how, n),) for how in ("before", "after") for n in (1, 2, 3)}
 
 
+def test_a_failure_can_be_played_again_as_it_is_printed() -> None:
+    case = Case("five-004", "again", (At("torn", 12), After(0.75), At("before", 2)), worktree=True)
+    assert Case.parse(str(case)) == case
+
+
 # ---- the harness itself: each of these bugs must be noticed ------------------------------------------------
 
 

@@ -59,6 +59,19 @@ class Case:
     def __str__(self) -> str:
         return f"{self.name} [{', '.join(map(str, self.kills))}]{' worktree' if self.worktree else ''}"
 
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """Read what `str` gave, to see a case again."""
+        name, _, rest = text.partition(" [")
+        inside, _, after = rest.partition("]")
+        words = [word.strip() for word in inside.split(",") if word.strip()]
+        kills = [
+            After(float(word.removesuffix("s"))) if ":" not in word else At(how, int(count))
+            for word in words
+            for how, _, count in [word.partition(":")]
+        ]
+        return cls(name, "again", tuple(kills), worktree="worktree" in after)
+
 
 @dataclass(slots=True)
 class Result:

@@ -1,6 +1,6 @@
 """`kill -9` at every event boundary and at random moments: nothing is lost, nothing is paid beyond the call in flight.
 
-`python -m tests.soak.crash [--runs N] [--seed S] [--only NAME]`; writes `docs/evidence/crash.json` and `crash.md` when
+`python -m tests.soak.crash [--runs N] [--seed S] [--only CASE]`; writes `docs/evidence/crash.json` and `crash.md` when
 it ran at full size. See `docs/design/crash.md` for what is killed where, and what must hold afterwards.
 """
 
@@ -191,7 +191,7 @@ def soak(root: Path, *, runs: int, seed: int, only: str | None = None) -> tuple[
     stage.reference = first
     second = stage.play(Case("reference-again", "reference", ()))
     cases = plan(first, seed, runs)
-    chosen = [one for one in cases if only is None or one.name == only]
+    chosen = cases if only is None else [Case.parse(only)]
     print(
         f"seed {seed}: undisturbed {first.events} events, {first.calls} calls, {first.seconds:.1f} s; "
         f"{len(chosen)} runs to kill",
@@ -241,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.crash", description=__doc__)
     parser.add_argument("--runs", type=int, default=FULL, help=f"random moments (full: {FULL}); the rest in proportion")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--only", help="one case by its name, with the same seed and runs: to see a failure again")
+    parser.add_argument("--only", help="one case, as a failure prints it: 'random-007 [1.250s]'")
     options = parser.parse_args(argv)
     root = Path(tempfile.mkdtemp(prefix="runner-crash-"))
     summary, text = soak(root, runs=options.runs, seed=options.seed, only=options.only)
@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"PROBLEM {problem}")
     if summary["problems"]:
         print(f"kept: {root}")
-        print(f"again: python -m tests.soak.crash --runs {options.runs} --seed {options.seed} --only NAME")
+        print("one of them again: python -m tests.soak.crash --only 'NAME [WHERE IT IS KILLED]', as printed above")
     else:
         remove(root)
     if options.runs >= FULL and options.only is None:
