@@ -28,6 +28,7 @@ def _specs() -> None:
 
 
 def check(
+    context: typer.Context,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="The spec; `-` reads standard input.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Price it for this model.")] = None,
     prices: Annotated[Path | None, typer.Option("--prices", help="More prices, TOML (also RUNNER_PRICES).")] = None,
@@ -45,11 +46,9 @@ def check(
     from runner.app.checking import check as checked
     from runner.app.plan import Asked
     from runner.config import Flags
-    from runner.models.keys import KNOWN_KEYS
     from runner.secrets import Keys
 
-    # a key that is there chooses the model that a run would have; nothing else is done with it
-    keys = Keys({name: value for name in sorted(KNOWN_KEYS) if (value := os.environ.get(name, ""))})
+    keys = context.obj if isinstance(context.obj, Keys) else Keys()
     asked = Asked(spec=file, cwd=Path.cwd(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
     told, no_price = checked(asked)
     note = f"no price: {no_price}" if no_price else ""
