@@ -124,46 +124,55 @@ def budgets(tx: sqlite3.Connection, scopes: Iterable[Scope], at: Ms) -> list[Bud
 def _row(tx: sqlite3.Connection, scope: Scope, period: Period, name: str, *, limit: int | None, at: Ms) -> Budget:
     key = (scope.kind, scope.name, period, name)
     where = f"SELECT {_COLUMNS} FROM budget WHERE kind = ? AND name = ? AND period = ? AND bucket = ?"
-    if (row := tx.execute(where, key).fetchone()) is None:
-        spent, unknown, held = _used(tx, scope, period, at)
-        over = 0 if limit is None else max(0, spent + unknown + held - limit)
-        tx.execute(
-            "INSERT INTO budget (kind, name, period, bucket, limit_nano, spent, unknown, held, overrun)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, limit, spent, unknown, held, over),
-        )
-        row = tx.execute(where, key).fetchone()
-    return _budget(row)
+    if (row := tx.execute(where, key).fetchone()) is not None:
+        return _budget(row)
+    tx.execute("INSERT INTO budget (kind, name, period, bucket, limit_nano) VALUES (?, ?, ?, ?, ?)", (*key, limit))
+    return _caught_up(tx, _budget(tx.execute(where, key).fetchone()), at)
 
 
-def _used(
-    tx: sqlite3.Connection, scope: Scope, period: Period, at: Ms, known: int | None = None
-) -> tuple[NanoUsd, NanoUsd, NanoUsd]:
-    """What a scope has spent, lost and holds in this bucket, limited at the time or not, from its entries.
+def _caught_up(tx: sqlite3.Connection, row: Budget, at: Ms) -> Budget:
+    """Count on a period's budget the calls of its bucket that nobody held on it: it had no limit, or another zone.
 
-    `known` is the budget's id. A call that is open but not held on it counts as lost: nobody will settle it there.
+    Open ones are held on it from now on. What is counted already stays, whatever happened to its entries.
     """
-    if period is Period.TOTAL:
-        return (0, 0, 0)
-    (zone,) = tx.execute(
-        "SELECT zone FROM budget_limit WHERE kind = ? AND name = ? AND period = ?", (scope.kind, scope.name, period)
-    ).fetchone() or ("UTC",)
-    start = _bucket_start(period, at, str(zone))
+    if row.period is Period.TOTAL:
+        return row
+    spent, unknown, held = _used(tx, row, at)
+    if spent + unknown < row.spent + row.unknown:
+        spent, unknown = row.spent, row.unknown
+    over = 0 if row.limit is None else max(row.overrun, spent + unknown + held - row.limit)
+    tx.execute(
+        "UPDATE budget SET spent = ?, unknown = ?, held = ?, overrun = ? WHERE id = ?",
+        (spent, unknown, held, over, row.id),
+    )
+    return replace(row, spent=spent, unknown=unknown, held=held, overrun=over)
+
+
+def _used(tx: sqlite3.Connection, row: Budget, at: Ms) -> tuple[NanoUsd, NanoUsd, NanoUsd]:
+    """What a scope has spent, lost and holds in this bucket, by its entries; open ones join the budget."""
+    key = (row.scope.kind, row.scope.name)
+    limit = "SELECT zone FROM budget_limit WHERE kind = ? AND name = ? AND period = ?"
+    (zone,) = tx.execute(limit, (*key, row.period)).fetchone() or ("UTC",)
+    start = _bucket_start(row.period, at, str(zone))
     spent = unknown = held = 0
-    for state, hold_, cost, at_, ids in tx.execute(
-        "SELECT state, hold, cost, entry.at, budgets FROM entry JOIN run_scope ON run_scope.run = entry.run"
-        " WHERE kind = ? AND name = ? AND entry.at >= ?",
-        (scope.kind, scope.name, start - _ZONES_MS),
-    ):
-        here = known is not None and known in json.loads(ids)
-        if not here and at_ < start:
+    entries = tx.execute(
+        "SELECT entry.run, call, state, hold, cost, entry.at, budgets FROM entry"
+        " JOIN run_scope ON run_scope.run = entry.run WHERE kind = ? AND name = ? AND entry.at >= ?",
+        (*key, start - _ZONES_MS),
+    ).fetchall()
+    for run, call, state, hold_, cost, began, budgets_ in entries:
+        ids: list[int] = json.loads(budgets_)
+        if row.id not in ids and began < start:
             continue
         if state == "settled":
             spent += cost
-        elif state == "dispatched" and here:
-            held += hold_
-        elif state != "released":
+        elif state == "unknown":
             unknown += hold_
+        elif state == "dispatched":
+            held += hold_
+            if row.id not in ids:
+                joined = json.dumps([*ids, row.id])
+                tx.execute("UPDATE entry SET budgets = ? WHERE run = ? AND call = ?", (joined, run, call))
     return spent, unknown, held
 
 
@@ -196,16 +205,6 @@ def set_limit(
     if limit is not None:
         row = _caught_up(tx, row, at)
     return relimit(tx, row, limit)
-
-
-def _caught_up(tx: sqlite3.Connection, row: Budget, at: Ms) -> Budget:
-    """Count what went by while nobody limited this period, or in another time zone; never less than is counted."""
-    spent, unknown, _ = _used(tx, row.scope, row.period, at, row.id)
-    if spent + unknown <= row.spent + row.unknown:
-        return row
-    over = 0 if row.limit is None else max(row.overrun, spent + unknown + row.held - row.limit)
-    tx.execute("UPDATE budget SET spent = ?, unknown = ?, overrun = ? WHERE id = ?", (spent, unknown, over, row.id))
-    return replace(row, spent=spent, unknown=unknown, overrun=over)
 
 
 def relimit(tx: sqlite3.Connection, row: Budget, limit: NanoUsd | None) -> Budget:
