@@ -26,12 +26,13 @@ from runner.store import journal
 from runner.store.database import Database
 from runner.store.lease import holder_of, is_held
 from runner.store.recorder import leave_in_inbox
+from runner.tools.leftovers import start_ticks
 from runner.values import StopKind
 
-ANSWER_S = 3.5
-"""Seconds a driver gets to stop by itself."""
-ALL_S = 5.2
-"""Seconds after which `halt` returns whatever happened; the rest of six is for starting this process."""
+ANSWER_S = 4.0
+"""Seconds after which a driver that has not stopped by itself is killed."""
+ALL_S = 5.5
+"""Seconds after which `halt` returns whatever happened; six are promised."""
 _LOOK_S = 0.05
 
 
@@ -92,12 +93,22 @@ def standing_open(database: Database) -> list[str]:
     return [row.id for row in journal.runs(database) if row.summary.get("status") != "ended"]
 
 
-def halt(runs: Iterable[str], state: State, opened: Callable[[], drive.Access]) -> list[Halted]:
+def age_s() -> float:
+    """Seconds since this process was started: the user has waited that long already. 0 where the system hides it."""
+    ticks = start_ticks(os.getpid())
+    if not ticks:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def halt(
+    runs: Iterable[str], state: State, opened: Callable[[], drive.Access], *, waited_s: float = 0.0
+) -> list[Halted]:
     """Stop these runs; gives how each came to stand, in their order. Takes at most `ALL_S` seconds.
 
-    `opened` opens the state directory for writing.
+    `opened` opens the state directory for writing; `waited_s` have passed of the time already.
     """
-    began = time.monotonic()
+    began = time.monotonic() - min(waited_s, ANSWER_S / 2)
     stopping = [_Stopping(run, state.run(run).lease) for run in runs]
     if not stopping:
         return []

@@ -59,7 +59,7 @@ def stop(
         named = journal.find_run(reading, run).id
         open_runs = [named] if named in open_runs else []
     reading.close()
-    halted = halt.halt(open_runs, state, lambda: reach.open_state(state, settings))
+    halted = halt.halt(open_runs, state, lambda: reach.open_state(state, settings), waited_s=halt.age_s())
     return _say(halted, every=run is None, as_json=as_json)
 
 
