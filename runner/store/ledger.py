@@ -155,10 +155,12 @@ def _used(tx: sqlite3.Connection, row: Budget, at: Ms) -> tuple[NanoUsd, NanoUsd
     (zone,) = tx.execute(limit, (*key, row.period)).fetchone() or ("UTC",)
     start = _bucket_start(row.period, at, str(zone))
     spent = unknown = held = 0
+    # a call belongs to the model it was made with, whichever its run began with
+    belongs = "run IN (SELECT run FROM run_scope WHERE kind = ? AND name = ?)"
     entries = tx.execute(
-        "SELECT entry.run, call, state, hold, cost, entry.at, budgets FROM entry"
-        " JOIN run_scope ON run_scope.run = entry.run WHERE kind = ? AND name = ? AND entry.at >= ?",
-        (*key, start - _ZONES_MS),
+        "SELECT run, call, state, hold, cost, at, budgets FROM entry WHERE at >= ? AND "
+        + ("? = 'model' AND model = ?" if row.scope.kind is ScopeKind.MODEL else belongs),
+        (start - _ZONES_MS, *key),
     ).fetchall()
     for run, call, state, hold_, cost, began, budgets_ in entries:
         ids: list[int] = json.loads(budgets_)

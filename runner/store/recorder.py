@@ -56,6 +56,7 @@ class JournalRecorder:
         self._posted: deque[Event] = deque()
         self._offset = clock.now() - clock.monotonic() * 1000
         self._interrupt = Interrupt()
+        self._model = ""
 
     @property
     def state(self) -> State:
@@ -75,6 +76,8 @@ class JournalRecorder:
 
     def record(self, proposal: Proposal) -> Event:
         """Drain the inbox, judge the proposal, append what really happened; on disk when it returns."""
+        if isinstance(proposal, DispatchCall):
+            self._model = proposal.model
         answer = self._write(proposal)
         if answer is None:
             msg = "a proposal was recorded without an answer"
@@ -115,11 +118,8 @@ class JournalRecorder:
 
     def room(self, need: NanoUsd) -> bool:
         """Whether a call that was refused for other calls' holds is worth another try now."""
-        created = self._state.created
-        if created is None:
-            return False
         with self._database.transaction(durable=False) as tx:
-            rows = ledger.budgets(tx, created.scopes, self._now())
+            rows = ledger.budgets(tx, _scopes(self._state, self._model), self._now())
         return ledger.worth_a_try(rows, need)
 
     def _now(self) -> Ms:
@@ -202,9 +202,7 @@ class _Batch:
             if asked < least:
                 need = call.input_bound + least
                 return CallRefused(call=call.call, scope=f"run:{self.run}", need=need, headroom=left, unit="tokens")
-        created = self.state.created
-        shared = () if created is None else (one for one in created.scopes if one.kind is not ScopeKind.MODEL)
-        rows = ledger.budgets(self.tx, (*shared, Scope(ScopeKind.MODEL, call.model)), self.now)
+        rows = ledger.budgets(self.tx, _scopes(self.state, call.model), self.now)
         granted = ledger.grant(
             rows,
             input_price=call.input_price,
@@ -271,6 +269,14 @@ class _Batch:
         else:
             return None
         return BoundViolated(call=event.call, held=held, billed=event.cost, what=what)
+
+
+def _scopes(state: State, model: str) -> tuple[Scope, ...]:
+    """What a call with this model is counted for: a resume may have brought another one."""
+    shared = () if state.created is None else state.created.scopes
+    if not model:
+        return shared
+    return (*(one for one in shared if one.kind is not ScopeKind.MODEL), Scope(ScopeKind.MODEL, model))
 
 
 def create_run(
