@@ -120,6 +120,9 @@ def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
     stop = state.stopped
     if stop is None or stop.is_open:
         return
+    if stop.kind is StopKind.BOUND_VIOLATED:
+        msg = f"run {run} was stopped because more was billed than held: {stop.detail}"
+        raise RefusedError(msg, hint="correct the price (--prices), then start another: runner loop SPEC --new")
     if stop.kind in {StopKind.DONE, StopKind.ABANDONED}:
         msg = f"run {run} is over: {stop.kind}"
         raise RefusedError(msg, hint="start another: runner loop SPEC --new")
