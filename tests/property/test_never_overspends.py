@@ -12,10 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     "size",
     [
-        ("--only", "rough,clean,tight", "--processes", "1,8", "--trials", "1"),
-        ("--only", "rough,clean", "--processes", "32", "--trials", "1"),
+        ("--only", "rough,clean,tight", "--drivers", "light", "--trials", "1"),
+        ("--only", "rough", "--drivers", "real", "--processes", "1", "--trials", "1"),
+        ("--only", "tight", "--drivers", "real", "--trials", "1"),
     ],
-    ids=["1-and-8-processes", "32-processes"],
+    ids=["light-drivers", "runner-loop-killed", "runner-loop-under-a-tight-cap"],
 )
 def test_processes_that_share_a_budget_are_never_billed_above_it(size: tuple[str, ...]):
     soak(*size)

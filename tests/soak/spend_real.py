@@ -51,7 +51,7 @@ def tight(folder: Path, processes: int, seed: str) -> Result:
     cap = processes * STEPS * cost(PRICE, usage) * ROOM[0] // ROOM[1]
     output = tight_output(processes, 4000, cap)
     case = _Case(kind="tight", processes=processes, seed=seed, limit=cap, max_output=output, wait="10m")
-    return _trial(folder, case, Script(recording=_recording(folder / "recording", usage), delay_s=0.3), dice)
+    return _trial(folder, case, Script(recording=_recording(folder / "recording", usage), delay_s=0.1), dice)
 
 
 def _recording(path: Path, usage: Usage) -> Recording:
