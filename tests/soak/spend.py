@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import subprocess
 import sys
 import tempfile
 import time
@@ -161,6 +162,7 @@ class Report:
         """Leave the evidence: every trial as JSON, and a page to read."""
         folder.mkdir(parents=True, exist_ok=True)
         facts = {
+            "commit": _commit(),
             "seed": self.seed,
             "trials": self.trials,
             "seconds": self.seconds,
@@ -172,10 +174,16 @@ class Report:
         when = time.strftime("%Y-%m-%d", time.gmtime())
         command = f"python -m tests.soak.spend --trials {self.trials} --seed {self.seed}"
         (folder / "spend.md").write_text(
-            f"# Never overspends: the last full run\n\n{when}, `{command}`, {self.seconds} s,"
+            f"# Never overspends: the last full run\n\n{when}, commit {_commit()}, `{command}`, {self.seconds} s,"
             f" {'every promise held' if self.green else 'RED'}. What the trials do stands in `tests/soak/spend.py`;"
             f" each one's figures are in `spend.json`.\n\n{self.table()}\n"
         )
+
+
+def _commit() -> str:
+    """The commit that was tried, `+` where files differ from it; empty outside a repository."""
+    argv = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(argv, cwd=EVIDENCE.parents[1], capture_output=True, text=True, check=False).stdout.strip()
 
 
 if __name__ == "__main__":
