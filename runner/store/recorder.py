@@ -93,9 +93,12 @@ class JournalRecorder:
                     batch = _Batch(tx, self._run, self._state, self._head, self._now())
                     if (jump := self._jump()) is not None:
                         batch.append(jump)
-                    for event in (*posted, *journal.take(tx, self._run, self._state.seq + 1)):
+                    left = (*posted, *journal.take(tx, self._run, self._state.seq + 1))
+                    # a new driver first takes the run, and then hears what was left for it: a stop must not be missed
+                    taking = batch.judge(proposal) if isinstance(proposal, RunResumed) else None
+                    for event in left:
                         batch.append(event)
-                    answer = None if proposal is None else batch.judge(proposal)
+                    answer = taking if taking is not None or proposal is None else batch.judge(proposal)
             except BaseException:
                 self._posted.extendleft(reversed(posted))
                 raise
