@@ -141,6 +141,8 @@ class _Play:
     def go(self) -> None:
         """Kill, start again, kill; then let it end."""
         for blow in self.case.kills:
+            if self._ended():
+                return  # it died after its last event: the same command would begin another run
             died = self._start(blow)
             self._look(died=died)
             if not died:
