@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.events.facts import Event, LogRepaired, RunResumed, WorkspaceChanged
@@ -107,6 +107,16 @@ class Stage:
     def provider(self, case: Path) -> ScriptedProvider:
         script = Script(recording=self.recording, delay_s=self.delay_s)
         return ScriptedProvider(script, ledger=case / "billed.jsonl", book=self.book)
+
+    def strike(self, case: Case) -> list[Result]:
+        """Play a case, and another one with an earlier moment when the run was over before it could be killed."""
+        results = [self.play(case)]
+        moments = any(isinstance(one, After) for one in case.kills)
+        while moments and not (results[-1].kills or results[-1].problems):
+            sooner = tuple(After(round(one.seconds * 0.6, 3)) if isinstance(one, After) else one for one in case.kills)
+            case = replace(case, name=f"{case.name}-sooner", kills=sooner)
+            results.append(self.play(case))
+        return results
 
     def play(self, case: Case, *, keep: bool = False) -> Result:
         """Run one case to its end and judge it. What it leaves is removed unless something is wrong."""

@@ -131,11 +131,11 @@ def run(cases: Sequence[Case], stage: Stage) -> list[Result]:
     began, done = time.monotonic(), 0
     results: list[Result] = []
     with ThreadPoolExecutor(WORKERS) as pool:
-        for result in pool.map(stage.play, cases):
-            results.append(result)
+        for played in pool.map(stage.strike, cases):
+            results += played
             done += 1
-            for problem in result.problems:
-                print(f"FAILED {result.case}: {problem}", flush=True)
+            for problem in (f"{one.case}: {found}" for one in played for found in one.problems):
+                print(f"FAILED {problem}", flush=True)
             if done % 20 == 0 or done == len(cases):
                 failed = sum(bool(one.problems) for one in results)
                 print(f"{done}/{len(cases)} runs, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
