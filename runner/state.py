@@ -221,7 +221,9 @@ def _run_fact(state: State, event: _RunFact) -> State:
             return replace(state, stop_asked=event) if sooner else state
         case RunStopped():
             reason = StopReason(kind=event.kind, rule=event.rule, detail=event.detail, verified=event.verified)
-            return replace(state, stopped=reason, running=False)
+            # whoever stops a run ends its background commands and names what they changed
+            acted = tuple(replace(one, background=False) for one in state.acted)
+            return replace(state, stopped=reason, running=False, acted=acted, background=())
         case ClockJumped():
             # a forward jump was counted as elapsed just now, though nobody worked
             return replace(state, active_ms=max(0, state.active_ms - max(0, event.by_ms)))
@@ -363,7 +365,8 @@ def _not_settled(state: State, event: CallUnknown | CallReleased) -> State:
     if sent is not None and isinstance(event, CallUnknown):
         tokens = state.money.tokens + sent.input_bound + sent.granted_output
         state = replace(state, money=replace(state.money, unknown=state.money.unknown + sent.hold, tokens=tokens))
-    iteration = _iteration(state)
+    if (iteration := state.iteration) is None:
+        return state  # a rollback ended the iteration of a call that a dead driver left open
     gave_up = event.retry_after_ms is None
     iteration = replace(
         iteration,
@@ -426,7 +429,8 @@ def _tree_fact(state: State, event: _TreeFact) -> State:
                 background=(),
             )
         case RolledBack():
-            return replace(state, iteration=None, note=f"The workspace was set back to checkpoint {event.to}.")
+            note = f"The workspace was set back to checkpoint {event.to}."
+            return replace(state, iteration=None, open_tools={}, acted=(), background=(), note=note)
         case ProtectedChanged():
             return replace(state, protected={**state.protected, event.path: event})
         case ProtectedAccepted():

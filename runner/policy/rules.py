@@ -90,6 +90,8 @@ def done(state: State, policy: Policy) -> StopReason | None:
     last = state.scored[-1]
     if missing(last, policy):
         return None
+    if state.checkpoint is not None and state.checkpoint.number != last.checkpoint:
+        return None  # somebody worked here since: what stands here now was never scored
     if policy.has_checks:
         return StopReason(kind=StopKind.DONE, rule="completion", detail=f"score {last.score:.2f}", verified=True)
     return StopReason(kind=StopKind.DONE, rule="completion", detail="claimed; the spec has no checks", verified=False)

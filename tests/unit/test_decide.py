@@ -215,6 +215,25 @@ def test_what_a_background_command_changes_after_a_checkpoint_is_the_runs_own_un
     assert state_after(*going, RESUMED, facts.WorkspaceCompared(tree="t9"), KEPT).acted == ()
 
 
+def test_who_stops_a_run_has_ended_its_background_commands():
+    stopped = facts.RunStopped(kind=StopKind.INTERRUPTED, rule="interrupt")
+    state = state_after(BASE, FIRST, sent(), settled("b"), BACKGROUND, *BEGUN, KEPT, stopped)
+    assert (state.background, [one.background for one in state.acted]) == ((), [False])
+
+
+def test_a_rollback_of_a_crashed_run_leaves_nothing_of_its_iteration():
+    back = (facts.RolledBack(to=0, undo=1), facts.CheckpointMade(number=2, commit="c2", tree="t0", reason="back"))
+    lost = facts.CallUnknown(call=call(2), reason="the driver died during the call", retry_after_ms=0)
+    calling = (BASE, FIRST, sent(1), settled(step=1, cut=True), sent(2), RESUMED, *back, RESUMED)
+    assert next_after(*calling) == commands.CloseCall(sent(2))
+    same = facts.WorkspaceCompared(tree="t0")
+    assert next_after(*calling, lost, same) == commands.StartIteration(2)
+    assert state_after(*calling, lost).money.unknown == 100
+    started = facts.ToolStarted(call=ToolCall("a", "write_file", "{}"), effect=Effect.WRITES, path="x")
+    acting = (BASE, FIRST, sent(), settled("a"), started, RESUMED, *back, RESUMED, same)
+    assert next_after(*acting) == commands.StartIteration(2)
+
+
 def test_what_a_background_command_left_is_kept_before_the_checks_look():
     over = facts.IterationFinished(iteration=1, ending="answered")
     ended = (BASE, FIRST, sent(), settled("b"), BACKGROUND, *BEGUN, KEPT, over)
@@ -256,6 +275,12 @@ def test_done_is_verified_only_with_checks():
     assert isinstance(claimed, commands.Stop)
     assert (verified.reason.verified, claimed.reason.verified) == (True, False)
     assert verified.reason.exit_code == claimed.reason.exit_code == 0
+
+
+def test_what_somebody_changed_after_the_checks_is_not_verified():
+    killed = (BASE, *one_iteration(1, 1.0), RESUMED, facts.WorkspaceChanged(paths=("x",)))
+    kept = facts.CheckpointMade(number=1, commit="c1", tree="t1", reason="changed by somebody else")
+    assert next_after(*killed, kept) == commands.StartIteration(2)
 
 
 def test_a_false_claim_stops_where_the_spec_says_so():
