@@ -121,6 +121,20 @@ def _mark(name: str) -> str:
     return f"[secret:{name}]"
 
 
+_WITHHELD = "[withheld:"
+
+
+def withhold(masked: str) -> str:
+    """Mark the masked arguments of a tool call, so that they are told from words of a file that was shown masked."""
+    return masked.replace("[secret:", _WITHHELD)
+
+
+def withheld_in(arguments: str) -> str | None:
+    """Name the secret that a tool call's arguments contained when the model sent them, if they did."""
+    _, found, rest = arguments.partition(_WITHHELD)
+    return rest.partition("]")[0] if found else None
+
+
 def _forms(value: str) -> Iterator[str]:
     """Every way of writing `value` that is worth looking for."""
     import base64

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from runner.errors import LostError, NeverSentError, NoReplyError, UnbilledError
@@ -11,7 +13,8 @@ from runner.loop.world import World
 from runner.policy.model import Policy
 from runner.ports import Completion, Recorder
 from runner.pricing.cost import cost
-from runner.values import CallId
+from runner.secrets import withhold
+from runner.values import CallId, Reply
 
 
 def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -> None:
@@ -53,7 +56,7 @@ def _send(sent: CallDispatched, world: World, recorder: Recorder) -> Event:
 
 
 def _settled(sent: CallDispatched, got: Completion, world: World, seconds: float) -> CallSettled:
-    reply = replace(got.reply, text=world.mask(got.reply.text))
+    reply = _stored(got.reply, world.mask)
     return CallSettled(
         call=sent.call,
         usage=got.usage,
@@ -62,6 +65,35 @@ def _settled(sent: CallDispatched, got: Completion, world: World, seconds: float
         request_id=got.request_id,
         seconds=round(seconds, 3),
     )
+
+
+def _stored(reply: Reply, mask: Callable[[str], str]) -> Reply:
+    """The reply as the run knows it from here on: no secret in it, and nothing a journal cannot hold."""
+    calls = tuple(
+        replace(one, name=mask(_whole(one.name)), arguments=_arguments(_whole(one.arguments), mask))
+        for one in reply.tool_calls
+    )
+    return replace(reply, text=mask(_whole(reply.text)), tool_calls=calls)
+
+
+def _arguments(text: str, mask: Callable[[str], str]) -> str:
+    """Arguments without secrets, also where JSON's escapes hide one; tools refuse what something was withheld from."""
+    for written in (text, _unescaped(text)):
+        if (masked := mask(written)) != written:
+            return _whole(withhold(masked))
+    return text
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _whole(text: str) -> str:
+    """Join the halves of surrogate pairs, which streams may part; a half alone becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _wait_ms(call: CallId, asked_s: float | None, world: World) -> int:

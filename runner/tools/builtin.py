@@ -13,6 +13,7 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.events.facts import ToolStarted
 from runner.ports import Interrupt, Prepared, ToolDefinition, ToolOutcome
+from runner.secrets import withheld_in
 from runner.tools import leftovers, writing
 from runner.tools.arguments import DEFINITIONS, Arguments, ArgumentsError, read
 from runner.tools.commands import Background, Foreground, Settings, outcome_of_lost
@@ -119,7 +120,7 @@ class BuiltinTools:
 
     def _refuse_secrets(self, call: ToolCall, arguments: Arguments) -> None:
         for text in (call.arguments, *arguments.strings()):
-            if (name := self._vault.found_in(text)) is not None:
+            if (name := self._vault.found_in(text) or withheld_in(text)) is not None:
                 raise ArgumentsError(f"{call.name}: the arguments contain the secret {name}; tools never get secrets")
 
     def _prepared(self, call: ToolCall, arguments: Arguments) -> Prepared:
