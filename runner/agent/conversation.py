@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.agent.prompt import CUT_NOTE
-from runner.events.facts import CallSettled, Event, IterationStarted, ToolFinished, ToolRefused
+from runner.events.facts import CallDispatched, CallSettled, Event, IterationStarted, ToolFinished, ToolRefused
 from runner.ports import Answered, Message, Model, SystemText, ToolText, UserText
 from runner.values import Reply
 
@@ -15,6 +15,7 @@ class Conversation:
         self._model = model
         self._parts: list[bytes] = []
         self._known: tuple[int, int] | None = None
+        self._asked = ""
 
     def apply(self, event: Event) -> None:
         """Take in what one event adds; most add nothing."""
@@ -22,8 +23,11 @@ class Conversation:
             case IterationStarted(system=system, prompt=prompt):
                 self._parts, self._known = [], None
                 self._add(SystemText(system), UserText(prompt))
+            case CallDispatched(model=model):
+                self._asked = model
             case CallSettled(usage=usage, reply=reply):
-                self._known = (len(self._parts), usage.input_tokens)
+                # another model counts the same words differently
+                self._known = (len(self._parts), usage.input_tokens) if self._asked == self._model.name else None
                 if reply.cut:
                     self._add(Answered(Reply(text=reply.text)), UserText(CUT_NOTE))
                 else:
