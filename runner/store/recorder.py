@@ -22,6 +22,7 @@ from runner.events.facts import (
     DispatchCall,
     Event,
     LimitsSet,
+    LogRepaired,
     Proposal,
     RunCreated,
     RunResumed,
@@ -93,9 +94,13 @@ class JournalRecorder:
                     batch = _Batch(tx, self._run, self._state, self._head, self._now())
                     if (jump := self._jump()) is not None:
                         batch.append(jump)
-                    left = (*posted, *journal.take(tx, self._run, self._state.seq + 1))
-                    # a new driver first takes the run, and then hears what was left for it: a stop must not be missed
-                    taking = batch.judge(proposal) if isinstance(proposal, RunResumed) else None
+                    # a log is repaired before its run is taken: what was left waits for the driver
+                    early = isinstance(proposal, LogRepaired)
+                    left = (*posted, *(() if early else journal.take(tx, self._run, self._state.seq + 1)))
+                    # a new driver first takes the run, and then hears what was left for it: a stop must not be missed;
+                    # one that was left for a run that had ended anyway asks for nothing any more
+                    stale = _has_ended(self._state)
+                    taking = batch.judge(proposal) if isinstance(proposal, RunResumed) and not stale else None
                     for event in left:
                         batch.append(event)
                     answer = taking if taking is not None or proposal is None else batch.judge(proposal)
@@ -113,7 +118,7 @@ class JournalRecorder:
 
     def has_news(self) -> bool:
         """Whether somebody left a fact that the next `record` would append first."""
-        return bool(self._posted) or journal.has_mail(self._database, self._run)
+        return bool(self._posted) or abs(self._moved()) >= _JUMP_MS or journal.has_mail(self._database, self._run)
 
     def stop_waits(self) -> bool:
         """Whether another process has asked this run to stop now."""
@@ -129,10 +134,14 @@ class JournalRecorder:
         return max(self._clock.now(), self._state.at)
 
     def _jump(self) -> ClockJumped | None:
-        """The wall clock against the monotonic one: what moved by itself since the last look."""
-        offset = self._clock.now() - self._clock.monotonic() * 1000
-        moved, self._offset = round(offset - self._offset), offset
+        """A jump of the wall clock since the last look; it counts from now on."""
+        moved = self._moved()
+        self._offset += moved
         return ClockJumped(by_ms=moved) if abs(moved) >= _JUMP_MS else None
+
+    def _moved(self) -> int:
+        """How far the wall clock has moved by itself, against the monotonic one."""
+        return round(self._clock.now() - self._clock.monotonic() * 1000 - self._offset)
 
 
 class _Batch:
@@ -272,6 +281,10 @@ class _Batch:
         else:
             return None
         return BoundViolated(call=event.call, held=held, billed=event.cost, what=what)
+
+
+def _has_ended(state: State) -> bool:
+    return state.stopped is not None and not state.stopped.is_open
 
 
 def _scopes(state: State, model: str) -> tuple[Scope, ...]:

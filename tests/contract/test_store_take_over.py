@@ -5,34 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.decide import Stop, decide
-from runner.events.facts import RunCreated, StopAsked
+from runner.events.facts import LogRepaired, RunCreated, RunStopped, StopAsked
 from runner.policy.model import Policy
 from runner.store.database import Database
-from runner.store.recorder import create_run, leave_in_inbox, take_over
+from runner.store.recorder import create_run, leave_in_inbox, open_run, take_over
 from runner.testing.fakes import FakeClock
 from runner.values import Limits, Scope, ScopeKind, StopKind
+
+CREATED = RunCreated(
+    run="r",
+    spec_path="s",
+    spec_key="k",
+    spec_text="# Work",
+    workspace="/w",
+    origin="/w",
+    worktree=False,
+    model="m",
+    prices_digest="p",
+    scopes=(Scope(ScopeKind.RUN, "r"),),
+    limits=Limits(),
+)
+NIGHT = 9 * 3_600_000
 
 
 def test_a_stop_left_between_lease_and_take_over_stops_the_run(tmp_path: Path) -> None:
     clock = FakeClock()
     database = Database(tmp_path / "runner.db")
-    created = RunCreated(
-        run="r",
-        spec_path="s",
-        spec_key="k",
-        spec_text="# Work",
-        workspace="/w",
-        origin="/w",
-        worktree=False,
-        model="m",
-        prices_digest="p",
-        scopes=(Scope(ScopeKind.RUN, "r"),),
-        limits=Limits(),
-    )
-    recorder = create_run(database, created, clock)
+    recorder = create_run(database, CREATED, clock)
     leave_in_inbox(database, "r", StopAsked(by="operator", now=True), clock.now())
     take_over(recorder, "m")
     command = decide(recorder.state, Policy(), clock.now())
     assert isinstance(command, Stop)
     assert command.reason.kind is StopKind.OPERATOR
+    database.close()
+
+
+def test_a_log_repaired_before_the_take_over_leaves_the_stop_to_the_driver(tmp_path: Path) -> None:
+    clock = FakeClock()
+    database = Database(tmp_path / "runner.db")
+    take_over(create_run(database, CREATED, clock), "m")
+    leave_in_inbox(database, "r", StopAsked(by="operator", now=True), clock.now())
+    crashed = open_run(database, "r", clock)
+    before = crashed.state.active_ms
+    clock.at += NIGHT
+    crashed.record(LogRepaired(reason="the last line was incomplete", first_bad_line=3))
+    take_over(crashed, "m")
+    assert isinstance(decide(crashed.state, Policy(), clock.now()), Stop)
+    assert crashed.state.active_ms - before < NIGHT / 2
+    database.close()
+
+
+def test_a_stop_that_came_after_a_run_had_ended_does_not_stop_its_resume(tmp_path: Path) -> None:
+    clock = FakeClock()
+    database = Database(tmp_path / "runner.db")
+    recorder = create_run(database, CREATED, clock)
+    take_over(recorder, "m")
+    recorder.record(RunStopped(kind=StopKind.LIMIT, rule="budget.iterations"))
+    leave_in_inbox(database, "r", StopAsked(by="operator", now=True), clock.now())
+    resumed = open_run(database, "r", clock)
+    take_over(resumed, "m")
+    assert not isinstance(decide(resumed.state, Policy(), clock.now()), Stop)
     database.close()
