@@ -57,7 +57,8 @@ def _how(path: str, digest: str, first: str, state: RunState) -> str:
     if state.accepted.get(path) == digest:
         return ACCEPTED
     known = state.protected.get(path)
-    if any(tool.path in {"", path} for tool in state.open_tools.values()) and (known is None or known.digest != digest):
+    at_work = (*state.open_tools.values(), *state.background)
+    if any(tool.path in {"", path} for tool in at_work) and (known is None or known.digest != digest):
         # a tool of the agent is at work right now: until the loop has looked, it may have been that one
         return AGENT
     return AGENT if known is not None and known.digest == digest and known.by == "agent" else OTHER

@@ -72,7 +72,7 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case CompareWorkspace():
             trees.compare(world, recorder)
         case Stop(reason=why):
-            world.tools.end_iteration()
+            _end_tools(world, recorder)
             recorder.record(RunStopped(kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified))
         case _:
             assert_never(command)
@@ -90,19 +90,18 @@ def _set_up(world: World, recorder: Recorder) -> None:
 def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:
     trees.attribute("other", world, recorder)
     if (edited := world.texts.edited_spec(recorder.state)) is not None:
-        recorder.record(SpecBodyChanged(text=edited))
+        # in this order: after a crash between the two the edit is found again
         change = recorder.state.protected.get(world.texts.spec_path)
         if change is not None:
             recorder.record(ProtectedAccepted(path=change.path, digest=change.digest))
+        recorder.record(SpecBodyChanged(text=edited))
     state = recorder.state
     prompt = opening(state, policy, world.texts.brief(state))
     recorder.record(IterationStarted(iteration=state.iterations + 1, system=SYSTEM, prompt=prompt))
 
 
 def _finish_iteration(ending: str, world: World, recorder: Recorder) -> None:
-    left = world.tools.end_iteration()
-    if recorder.state.background:
-        trees.attribute("agent", world, recorder)
+    left = _end_tools(world, recorder)
     iteration = recorder.state.iteration
     text = iteration.last_text if iteration else ""
     note = text[-NOTE_CAP:]
@@ -116,15 +115,20 @@ def _finish_iteration(ending: str, world: World, recorder: Recorder) -> None:
     )
 
 
+def _end_tools(world: World, recorder: Recorder) -> tuple[str, ...]:
+    """End background commands and name what they changed; names of those that were running."""
+    left = world.tools.end_iteration()
+    if recorder.state.background:
+        trees.attribute("agent", world, recorder)
+    return left
+
+
 def _wait(until: Ms, world: World, recorder: Recorder) -> None:
-    """Sleep in slices; somebody's word ends the wait, and `decide` is asked again."""
-    while world.clock.now() < until:
-        if recorder.has_news():
-            recorder.drain()
-            return
+    """Sleep in slices; somebody's word or a jump of the clock ends the wait, and `decide` is asked again."""
+    while world.clock.now() < until and not recorder.has_news():
         if recorder.interrupt.wait(_SLICE_S):
-            recorder.drain()
-            return
+            break
+    recorder.drain()
 
 
 def _wait_for_holds(need: NanoUsd, until: Ms, world: World, recorder: Recorder) -> None:

@@ -51,6 +51,8 @@ def compare(world: World, recorder: Recorder) -> None:
     snapshot = world.workspace.snapshot()
     strangers = strange(snapshot, state, world.workspace, has_setup=bool(world.spec.setup))
     if not strangers:
+        if any(tool.background for tool in state.acted):
+            attribute("agent", world, recorder)  # the driver died while they were at it
         recorder.record(WorkspaceCompared(tree=snapshot.tree))
         return
     attribute("other", world, recorder)
@@ -81,10 +83,14 @@ def _written(path: str, tree: str, state: State, workspace: Workspace) -> bool:
 
 
 def attribute(by: str, world: World, recorder: Recorder) -> None:
-    """Name the author of whatever changed in protected files since the last look."""
+    """Name the author of whatever changed in protected files since the last look.
+
+    While a command of the agent's goes on in the background, every change is the agent's.
+    """
     state = recorder.state
     if state.base is None:
         return
+    by = "agent" if state.background else by
     base = world.guard.base()
     for path, digest in world.guard.look().items():
         known = (
