@@ -133,7 +133,7 @@ def decide(state: State, policy: Policy, now: Ms) -> Command:
     stop = rules.asked(state)
     if stop is not None and state.stop_asked is not None and state.stop_asked.now:
         return Stop(stop)
-    if (before := _before_work(state, policy)) is not None:
+    if (before := _before_work(state, policy, stop)) is not None:
         return before
     iteration = state.iteration
     if iteration is None:
@@ -154,11 +154,11 @@ def _left_open(state: State) -> Command | None:
     return CompareWorkspace() if state.must_compare else None
 
 
-def _before_work(state: State, policy: Policy) -> Command | None:
+def _before_work(state: State, policy: Policy, stop: StopReason | None) -> Command | None:
     if state.checkpoint is None:
         return MakeCheckpoint("as found")
     if policy.has_setup and state.setup is None:
-        return RunSetup()
+        return RunSetup() if stop is None else Stop(stop)
     if state.setup is not None and not state.setup.ok:
         return Stop(StopReason(kind=StopKind.FAILED, rule="setup", detail="the spec's setup command failed"))
     return None

@@ -103,6 +103,11 @@ def test_setup_runs_once_before_the_first_iteration():
     assert next_after(BASE, done, facts.TreeUnchanged(tree="t0"), policy=policy) == commands.StartIteration(1)
 
 
+def test_a_stop_asked_for_before_the_setup_comes_before_it():
+    soft = facts.StopAsked(by="SIGINT", now=False)
+    assert stop_after(BASE, soft, policy=replace(CHECKED, has_setup=True)) is StopKind.INTERRUPTED
+
+
 def test_a_failed_setup_fails_the_run():
     policy = replace(CHECKED, has_setup=True)
     assert stop_after(BASE, facts.SetupFinished(ok=False), policy=policy) is StopKind.FAILED
