@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -181,10 +182,14 @@ def taken(
         workspace = _workspace(recorder.state.created, access.state)
         with workspace.lock():
             stopped = recorder.state.stopped
-            ended_since = stopped is not None and not stopped.is_open and seen is not None and recorder.state.seq > seen
-            if not ended_since:
+            over = stopped is not None and not stopped.is_open
+            if not (over and seen is not None and _stopped_since(access.database, run, seen)):
                 take_over(recorder, model)
             yield recorder, workspace
+
+
+def _stopped_since(database: Database, run: str, seen: int) -> bool:
+    return any(row.kind == RunStopped.__name__ for row in journal.rows(database, run, after=seen))
 
 
 @contextmanager
@@ -241,7 +246,7 @@ def _follow(conversation: Conversation, recorder: JournalRecorder, database: Dat
 def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> None:
     """Tell the user, and the record, what must be known; each topic once a run."""
     notes = [("unsandboxed", UNSANDBOXED)]
-    notes += [(f"note:{index}", note) for index, note in enumerate(sources.notes)]
+    notes += [(f"note:{hashlib.sha256(note.encode()).hexdigest()[:12]}", note) for note in sources.notes]
     if (old := price_note(engine.entry)) is not None:
         notes.append(("old_price", old))
     for topic, text in notes:

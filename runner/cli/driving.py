@@ -14,7 +14,7 @@ from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
-from runner.errors import RefusedError
+from runner.errors import ConfigError, RefusedError
 from runner.spec.check import understood
 from runner.spec.parse import parse_spec
 from runner.state import State as RunState
@@ -99,6 +99,9 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
         msg = f"run {run} has no beginning"
         raise RefusedError(msg, hint=f"runner log verify {run}")
     spec = parse_spec(created.spec_text, created.spec_path, on_path=lambda _: True, now=state.at)
+    if asked.require_verified and not spec.checks:
+        msg = f"--require-verified needs checks, and run {run} of this spec began without any"
+        raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
     access = replace(access, vault=sources.vault)
     model = asked.flags.model or state.model
