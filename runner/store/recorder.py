@@ -109,6 +109,8 @@ class JournalRecorder:
                 raise
             self._state, self._head = batch.state, batch.head
             batch.tell(self._listeners)
+            if (stop := self._state.stop_asked) is not None and stop.now:
+                self._interrupt.fire()  # whoever watches the inbox looks in vain: the word was taken out just now
         return answer
 
     def drain(self) -> None:

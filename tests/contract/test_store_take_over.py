@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.decide import Stop, decide
-from runner.events.facts import LogRepaired, RunCreated, RunStopped, StopAsked
+from runner.events.facts import LogRepaired, ProtectedChanged, RunCreated, RunStopped, StopAsked
 from runner.policy.model import Policy
 from runner.store.database import Database
 from runner.store.recorder import create_run, leave_in_inbox, open_run, take_over
@@ -65,4 +65,15 @@ def test_a_stop_that_came_after_a_run_had_ended_does_not_stop_its_resume(tmp_pat
     resumed = open_run(database, "r", clock)
     take_over(resumed, "m")
     assert not isinstance(decide(resumed.state, Policy(), clock.now()), Stop)
+    database.close()
+
+
+def test_a_stop_now_that_comes_with_another_fact_ends_the_work_under_way(tmp_path: Path) -> None:
+    clock = FakeClock()
+    database = Database(tmp_path / "runner.db")
+    recorder = create_run(database, CREATED, clock)
+    take_over(recorder, "m")
+    leave_in_inbox(database, "r", StopAsked(by="operator", now=True), clock.now())
+    recorder.record(ProtectedChanged(path="spec.md", digest="d", by="other"))
+    assert recorder.interrupt.fired
     database.close()
