@@ -132,7 +132,9 @@ def decide(state: State, policy: Policy, now: Ms) -> Command:
         return left
     stop = rules.asked(state)
     if stop is not None and state.stop_asked is not None and state.stop_asked.now:
-        return Stop(stop)
+        # what a tool was cut off in is kept, so that what others change while the run stands is told from it
+        keep = state.dirty and state.checkpoint is not None and stop.kind is not StopKind.INTERRUPTED
+        return MakeCheckpoint("stopped") if keep else Stop(stop)
     if (before := _before_work(state, policy, stop)) is not None:
         return before
     iteration = state.iteration

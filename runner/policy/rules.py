@@ -93,7 +93,10 @@ def done(state: State, policy: Policy) -> StopReason | None:
     if state.checkpoint is not None and state.checkpoint.number != last.checkpoint:
         return None  # somebody worked here since: what stands here now was never scored
     if policy.has_checks:
-        return StopReason(kind=StopKind.DONE, rule="completion", detail=f"score {last.score:.2f}", verified=True)
+        detail = f"score {last.score:.2f}"
+        if state.checks is not None and state.checks.self_tested:
+            detail += ", self-tested: the agent wrote tests that count"
+        return StopReason(kind=StopKind.DONE, rule="completion", detail=detail, verified=True)
     return StopReason(kind=StopKind.DONE, rule="completion", detail="claimed; the spec has no checks", verified=False)
 
 

@@ -252,6 +252,16 @@ def test_a_stop_now_comes_before_everything_but_what_was_left_open():
     assert next_after(BASE, FIRST, sent(), now) == commands.CloseCall(sent())
 
 
+@pytest.mark.parametrize("by", ["operator", "SIGTERM", "SIGINT"])
+def test_a_stop_now_keeps_what_a_tool_was_cut_off_in_but_a_second_interrupt_does_not_wait(by):
+    started = facts.ToolStarted(call=ToolCall("a", "run", "{}"), effect=Effect.COMMANDS)
+    cut = facts.ToolFinished(call_id="a", name="run", text="", ok=False, effect=Effect.COMMANDS, interrupted=True)
+    events = (BASE, FIRST, sent(), settled("a"), started, facts.StopAsked(by=by, now=True), cut)
+    kept = facts.CheckpointMade(number=1, commit="c1", tree="t1", reason="stopped")
+    assert isinstance(next_after(*events), commands.Stop if by == "SIGINT" else commands.MakeCheckpoint)
+    assert isinstance(next_after(*events, kept), commands.Stop)
+
+
 def test_a_first_interrupt_lets_the_step_finish():
     soft = facts.StopAsked(by="SIGINT", now=False)
     assert isinstance(next_after(BASE, FIRST, sent(), settled("a"), soft), commands.RunTool)
@@ -286,6 +296,13 @@ def test_what_somebody_changed_after_the_checks_is_not_verified():
     killed = (BASE, *one_iteration(1, 1.0), RESUMED, facts.WorkspaceChanged(paths=("x",)))
     kept = facts.CheckpointMade(number=1, commit="c1", tree="t1", reason="changed by somebody else")
     assert next_after(*killed, kept) == commands.StartIteration(2)
+
+
+def test_a_verdict_by_the_agents_own_tests_says_so():
+    command = next_after(BASE, *one_iteration(1, 1.0, self_tested=True))
+    assert isinstance(command, commands.Stop)
+    assert "self-tested" in command.reason.detail
+    assert "self-tested" not in next_after(BASE, *one_iteration(1, 1.0)).reason.detail
 
 
 def test_a_false_claim_stops_where_the_spec_says_so():
