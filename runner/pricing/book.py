@@ -54,11 +54,6 @@ class Entry:
     source: str
     allowance: int = 0
 
-    def hold_prices(self, now: Ms) -> tuple[PicoUsd, PicoUsd]:
-        """Pico-USD per input and output token to hold with: the dearest class, and a quarter more once stale."""
-        percent = hold_percent(self, now)
-        return -(-self.price.dearest_input * percent // 100), -(-self.price.output * percent // 100)
-
 
 def staleness(entry: Entry, now: Ms) -> Age:
     """How far to trust a price: `old` (over 60 days) deserves a warning, `stale` (over 180) a larger hold."""
