@@ -208,7 +208,7 @@ class HoldsWaited:
 class IterationFinished:
     """The agent's part of an iteration is over; checks follow.
 
-    `ending` is `answered`, `steps`, `money` or `workspace_changed`; `note` is the handoff to the next one.
+    `ending` is `answered`, `steps` or `money` (calls that ran out included); `note` is the handoff to the next one.
     """
 
     iteration: int
