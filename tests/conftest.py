@@ -1,6 +1,7 @@
 """What every test may rely on: the same machine, whoever's it is."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ GITCONFIG = """\
 [init]
     defaultBranch = main
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_a_terminal_has_them() -> None:
+    """Whoever starts the tests (nohup, a CI system) may ignore SIGHUP, and every child would inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -134,7 +134,7 @@ def test_it_has_a_session_of_its_own_and_heeds_signals(hands):
     prepared = hands.prepare("shell", command="ps -o pid=,pgid=,sid= -p $$; grep SigIgn /proc/$$/status")
     words = prepared.act(Interrupt()).text.split()
     assert set(words[:3]) == {str(prepared.started.pgid)}
-    assert int(words[4], 16) == 0
+    assert int(words[4], 16) & 0x7FFF_FFFF == 0  # the real-time signals above are not ours
 
 
 def test_long_output_keeps_head_and_tail_and_the_whole_in_an_artefact(tmp_path):
