@@ -276,6 +276,8 @@ def main() -> None:
     """Keep the command that comes over the socket."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        # A command may have stopped this process, and runner have died since: then it must wake up and end all.
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     keeper = Keeper(Request(), int(sys.argv[1]))
     # Runner decides when this ends. Only after the fork: the command must heed them from its first moment.
     for number in _IGNORED:

@@ -73,6 +73,26 @@ def group(pgid: int) -> list[int]:
     return found
 
 
+def descendants(ancestor: int) -> list[int]:
+    """Living processes below one, whatever session or environment they chose."""
+    parents: dict[int, int] = {}
+    alive: set[int] = set()
+    for pid in _processes():
+        try:
+            state, parent = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+        except OSError:
+            continue
+        parents[pid] = int(parent)
+        if state not in {b"Z", b"X"}:
+            alive.add(pid)
+    found: set[int] = set()
+    wanted = {ancestor}
+    while wanted:
+        wanted = {pid for pid, parent in parents.items() if parent in wanted and pid not in found}
+        found |= wanted
+    return sorted(found & alive)
+
+
 def end_keepers(marker: str, own: Collection[int]) -> None:
     """Wait until keepers of an earlier process have done their work; kill one that does not."""
     end = time.monotonic() + KEEPER_S

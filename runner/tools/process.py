@@ -24,6 +24,8 @@ GRACE_S = 2.0
 INTERRUPT_GRACE_S = 0.5
 _READY_S = 30.0
 _LAST_OUTPUT_S = 1.0
+_KEEPER_S = 6.0
+"""Seconds beyond the grace that a keeper gets to end everything, before runner does it in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,7 @@ class Command:
         self.marker = marker
         self._reports = _Reports()
         self._why = ""
+        self._give_up_at: float | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._control, theirs = socket.socketpair()
         self._output, write_end = os.pipe()
@@ -183,11 +186,14 @@ class Command:
     def end(self, grace_s: float, why: str) -> None:
         """Ask for its end, and that of all it started; `run` returns soon after. Safe from any thread."""
         self._why = self._why or why
+        self._give_up_at = self._give_up_at or time.monotonic() + grace_s + _KEEPER_S
         self._tell(f"end {grace_s}\n".encode())
+        # A command may have stopped its keeper (`kill -STOP $PPID`), which then would hear nothing.
+        self._keeper.send_signal(signal.SIGCONT)
 
     def abandon(self) -> None:
         """End it at the door: it has executed nothing."""
-        self._tell(b"end 0\n")
+        self.end(0, "")
         self.run(lambda _: None, Pace())
 
     def _tell(self, line: bytes) -> None:
@@ -221,7 +227,16 @@ class Command:
             if asked is None and (why := _exceeded(pace, started, heard)):
                 asked = time.monotonic()
                 self.end(GRACE_S, why)
+            if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
+                self._give_up_at = None
+                self._replace_keeper()
         return self._finish()
+
+    def _replace_keeper(self) -> None:
+        """Do the work of a keeper that does not: end all below it while orphans still come to it, then end it."""
+        self._keeper.send_signal(signal.SIGSTOP)
+        self._reports.left += leftovers.end_all(lambda: leftovers.descendants(self._keeper.pid))
+        self._keeper.kill()
 
     def _finish(self) -> Ended:
         reports = self._reports

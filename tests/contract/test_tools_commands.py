@@ -12,7 +12,7 @@ import pytest
 from runner.events.facts import ToolStarted
 from runner.ports import Interrupt, ToolOutcome
 from runner.secrets import Vault
-from runner.tools import BuiltinTools
+from runner.tools import BuiltinTools, leftovers
 from runner.tools.leftovers import boot_id, carriers, start_ticks
 from runner.values import Effect, ToolCall
 
@@ -242,6 +242,22 @@ def test_a_keeper_that_is_killed_takes_its_command_along(hands):
 
 
 # ---- at the door -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kill -STOP $PPID; exec sleep 60",
+        "trap '' TERM; env -i setsid /bin/sh -c '/bin/sleep 60' & while :; do kill -STOP $PPID; done",
+    ],
+    ids=["once", "again and again"],
+)
+def test_a_keeper_that_its_command_stops_does_not_hold_up_runner(hands, command):
+    began = time.monotonic()
+    outcome = hands.sh(command, timeout_s=1)
+    assert outcome.text.splitlines()[-1].startswith("[timed out after 1 s; ended")
+    assert time.monotonic() - began < 20
+    assert leftovers.descendants(os.getpid()) == []
 
 
 def test_a_command_waits_at_the_door_with_its_identity(hands):

@@ -47,6 +47,7 @@ COMMANDS = {
         "-c",
         f"env -i setsid /bin/sh -c 'echo x > begun; /bin/sleep 1; {LATE}' & sleep 5",
     ],
+    "a command that stopped its keeper": ["sh", "-c", f"kill -STOP $PPID; echo x > begun; sleep 1; {LATE}"],
     "a command deaf to signals": ["sh", "-c", f"trap '' TERM HUP INT; echo x > begun; sleep 1; {LATE}"],
 }
 
