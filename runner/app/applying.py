@@ -15,6 +15,7 @@ from runner.app.drive import Access
 from runner.app.reach import fold, number_of, workspace_of
 from runner.errors import RefusedError
 from runner.ports import Change, Snapshot
+from runner.workspace.beneath import show
 from runner.workspace.export import Exported, export
 from runner.workspace.shadow import ShadowWorkspace
 from runner.workspace.worktree import apply_back
@@ -22,13 +23,17 @@ from runner.workspace.worktree import apply_back
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What was written. `checkpoint` is what the directory now has of the run; None after everything is undone."""
+    """What was written. `checkpoint` is what the directory now has of the run; None after everything is undone.
+
+    `yours` names what was written before, was changed there since, and was therefore left alone.
+    """
 
     run: str
     root: str
     checkpoint: int | None
     changes: tuple[Change, ...]
     best: int | None
+    yours: tuple[str, ...] = ()
 
 
 def apply(run: str, checkpoint: str, access: Access) -> Brought:
@@ -47,13 +52,26 @@ def apply(run: str, checkpoint: str, access: Access) -> Brought:
     work, target = workspace_of(created, access), _target(created.origin, run, access)
     with target.lock():
         past = _Past(target, run)
-        base, result = work.checkpoint(run, past.holds or 0), work.checkpoint(run, number)
+        first, result = work.checkpoint(run, 0), work.checkpoint(run, number)
+        base = work.checkpoint(run, past.holds or 0)
+        if not _differing(work, target, first, base, wanted=first):
+            base = first  # what was applied was taken back, with git for example
         applied = apply_back(work, target, base=base, result=result, keep=past.before)
         after = target.snapshot()
         changes = target.changes(applied.before.tree, after.tree)
-        past.after(after, holds=number)
+        if applied.paths:
+            past.after(after, holds=number)
+        yours = () if applied.paths else _differing(work, target, first, result, wanted=result)
     best = state.best.checkpoint if state.best else None
-    return Brought(run=run, root=str(target.root), checkpoint=number, changes=changes, best=best)
+    return Brought(run=run, root=str(target.root), checkpoint=number, changes=changes, best=best, yours=yours)
+
+
+def _differing(work: ShadowWorkspace, target: ShadowWorkspace, old: str, new: str, *, wanted: str) -> tuple[str, ...]:
+    """The paths the run changed from `old` to `new` that are not in `target` as `wanted` has them."""
+    was, became, want = work.entries(old), work.entries(new), work.entries(wanted)
+    now = target.entries(target.snapshot().tree)
+    changed = sorted(path for path in was.keys() | became.keys() if was.get(path) != became.get(path))
+    return tuple(show(path) for path in changed if now.get(path) != want.get(path))
 
 
 def undo(run: str, access: Access) -> Brought:

@@ -60,6 +60,11 @@ def apply(
 
 
 def _say(brought: Brought, *, undo: bool) -> None:
+    if brought.yours:
+        names = ", ".join(brought.yours[:10])
+        typer.echo(f"applied before, and changed there since, so left alone: {names}; nothing was changed")
+        typer.echo(f"look: runner diff {brought.run} 0 last   as a branch: runner export {brought.run}")
+        return
     if not brought.changes:
         typer.echo(f"{brought.root} has that already; nothing was changed")
         return

@@ -119,7 +119,8 @@ def apply_back(
     """Bring what changed in `work` from tree `base` to tree `result` into the user's workspace `target`.
 
     A path the user changed as well since `base`, and differently, is a conflict: RefusedError lists all of them and
-    nothing is changed. `keep` gets the user's present tree (make a checkpoint of it) before the first file is written.
+    nothing is changed. `keep` gets the user's present tree (make a checkpoint of it) before the first file is written;
+    it is not called when there is nothing to write.
     """
     before = target.snapshot()
     now, old, new = target.entries(before.tree), work.entries(base), work.entries(result)
@@ -140,6 +141,8 @@ def apply_back(
             f"{len(conflicts)} changed both here and in the run: " + ", ".join(map(show, conflicts)),
             hint="nothing was changed; commit or undo your change of these, or take the run's branch: runner export",
         )
+    if not wanted and not gone:
+        return Applied(before, ())
     target.obstacles(wanted, gone, now)
     keep(before)
     target.put(work, wanted, gone, now)

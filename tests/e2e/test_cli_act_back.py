@@ -224,6 +224,32 @@ def test_apply_of_an_earlier_checkpoint_and_then_of_the_last(copied):
     assert set(before) < set(tree(runner.cwd))
 
 
+def test_an_apply_that_finds_nothing_to_do_leaves_the_undo_alone(copied):
+    runner, before = copied
+    assert runner("apply", "last").returncode == 0
+    assert runner("apply", "last").stdout == f"{runner.cwd} has that already; nothing was changed\n"
+    assert runner("apply", "last", "--undo").returncode == 0
+    assert tree(runner.cwd) == before
+
+
+def test_what_was_taken_back_by_hand_can_be_applied_again(copied):
+    runner, before = copied
+    runner("apply", "last")
+    after = tree(runner.cwd)
+    for path in set(after) - set(before):
+        (runner.cwd / path).unlink()
+    assert runner("apply", "last").returncode == 0
+    assert tree(runner.cwd) == after
+
+
+def test_an_applied_file_that_was_changed_since_is_named_and_left_alone(copied):
+    runner, _ = copied
+    runner("apply", "last")
+    runner.write("answer", "mine")
+    assert "left alone: answer; nothing was changed" in runner("apply", "last").stdout
+    assert (runner.cwd / "answer").read_text() == "mine"
+
+
 def test_a_run_in_place_has_nothing_to_apply(done):
     runner, _ = done
     refused = runner("apply", "last")
