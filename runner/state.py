@@ -221,8 +221,8 @@ def _run_fact(state: State, event: _RunFact) -> State:
             return replace(state, stop_asked=event) if sooner else state
         case RunStopped():
             reason = StopReason(kind=event.kind, rule=event.rule, detail=event.detail, verified=event.verified)
-            # whoever stops a run ends its background commands and names what they changed
-            acted = tuple(replace(one, background=False) for one in state.acted)
+            # whoever stops a run ends its background commands and keeps what they did: later changes are not theirs
+            acted = tuple(replace(one, background=False) for one in state.acted) if state.dirty else ()
             return replace(state, stopped=reason, running=False, acted=acted, background=())
         case ClockJumped():
             # a forward jump was counted as elapsed just now, though nobody worked

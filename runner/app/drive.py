@@ -246,6 +246,9 @@ def _follow(conversation: Conversation, recorder: JournalRecorder, database: Dat
 def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> None:
     """Tell the user, and the record, what must be known; each topic once a run."""
     notes = [("unsandboxed", UNSANDBOXED)]
+    created = recorder.state.created
+    if created is not None and created.worktree:
+        notes.append(("worktree", f"works on a copy in {created.workspace}; edits of the spec count there"))
     notes += [(f"note:{hashlib.sha256(note.encode()).hexdigest()[:12]}", note) for note in sources.notes]
     if (old := price_note(engine.entry)) is not None:
         notes.append(("old_price", old))

@@ -72,7 +72,9 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case CompareWorkspace():
             trees.compare(world, recorder)
         case Stop(reason=why):
-            _end_tools(world, recorder)
+            if recorder.state.background:
+                _end_tools(world, recorder)
+                trees.checkpoint("background commands ended", world, recorder)
             recorder.record(RunStopped(kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified))
         case _:
             assert_never(command)
