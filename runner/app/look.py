@@ -215,15 +215,36 @@ def next_command(found: Picture) -> str:
         return f"runner log {run} --follow"
     match stop:
         case StopReason(kind=StopKind.DONE):
-            return f"runner diff {run} 0 last"
+            copied = found.state.created is not None and found.state.created.worktree
+            return f"runner apply {run}" if copied else f"runner diff {run} 0 last"
         case StopReason(kind=StopKind.ABANDONED) | StopReason(kind=StopKind.BOUND_VIOLATED):
             return f"runner log {run}"
-        case StopReason(kind=StopKind.BUDGET):
-            return f"runner resume {run} --max-cost USD"
-        case StopReason(kind=StopKind.LIMIT):
-            return f"runner resume {run} --max-iterations N"
-        case _:
+        case None:
             return f"runner resume {run}"
+        case _:
+            return resume_command(run, stop)
+
+
+_RAISED_BY = {
+    "budget.usd": "--max-cost USD",
+    "budget.tokens": "--max-tokens N",
+    "budget.calls": "--max-calls N",
+    "budget.iterations": "--max-iterations N",
+    "budget.duration": "--max-duration TIME",
+    "budget.deadline": "--deadline WHEN",
+}
+
+
+def resume_command(run: str, stop: StopReason) -> str:
+    """The command that goes on with a stopped run, with the flag that raises the limit of its own that stopped it."""
+    raised = stop.kind in {StopKind.BUDGET, StopKind.LIMIT} and not shared_budget(run, stop)
+    flag = _RAISED_BY.get(stop.rule.partition(" of ")[0], "") if raised else ""
+    return f"runner resume {run} {flag}".rstrip()
+
+
+def shared_budget(run: str, stop: StopReason) -> bool:
+    """Whether a budget stopped it that other runs share: no flag raises that, `runner budget set` does."""
+    return stop.kind is StopKind.BUDGET and not stop.rule.endswith(f"run:{run}")
 
 
 _LIMITS = (

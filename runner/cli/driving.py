@@ -11,6 +11,7 @@ from pathlib import Path
 from runner import config
 from runner.app import checking, drive, plan
 from runner.app.clock import SystemClock
+from runner.app.look import resume_command, shared_budget
 from runner.app.places import State
 from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
@@ -130,14 +131,9 @@ def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
         msg = f"run {run} is over: {stop.kind}"
         raise RefusedError(msg, hint="start another: runner loop SPEC --new")
     # a shared budget may have been raised, or its period have ended: the next call will tell
-    shared = stop.kind is StopKind.BUDGET and not stop.rule.endswith(f"run:{run}")
-    if stop.kind in _RAISE and limits == state.limits and not shared:
+    if stop.kind in _RAISE and limits == state.limits and not shared_budget(run, stop):
         msg = f"run {run} was stopped by {stop.rule}, and no limit was raised"
-        raise RefusedError(msg, hint=f"e.g. runner resume {run} --max-cost {_doubled(state)} --max-iterations 50")
-
-
-def _doubled(state: RunState) -> str:
-    return f"{(state.limits.usd or 5_000_000_000) * 2 / 1_000_000_000:g}"
+        raise RefusedError(msg, hint=resume_command(run, stop))
 
 
 def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
@@ -196,15 +192,17 @@ def _end(stop: StopReason, state: RunState, access: drive.Access, view: View) ->
     score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
     number = state.checkpoint.number if state.checkpoint else "none"
     show(f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}")
-    show(f"  {_next(stop, run)}")
+    copied = state.created is not None and state.created.worktree
+    show(f"  {_next(stop, run, copied=copied)}")
     return stop.exit_code
 
 
-def _next(stop: StopReason, run: str) -> str:
+def _next(stop: StopReason, run: str, *, copied: bool) -> str:
+    look = f"look: runner show {run}"
     if stop.kind is StopKind.DONE:
-        return f"look: runner show {run}   runner diff {run} 0 last   runner log {run}"
-    if stop.kind is StopKind.BUDGET:
-        return f"go on: runner resume {run} --max-cost USD   look: runner show {run}"
-    if stop.kind is StopKind.LIMIT:
-        return f"go on: runner resume {run} --max-iterations N   look: runner show {run}"
-    return f"go on: runner resume {run}   look: runner show {run}"
+        home = f"bring it home: runner apply {run}   " if copied else ""
+        return f"{home}{look}   runner diff {run} 0 last   runner log {run}"
+    if stop.kind is StopKind.BOUND_VIOLATED:
+        return f"{look}   runner log {run}"
+    shared = "raise it: runner budget set (see runner budget show), then " if shared_budget(run, stop) else ""
+    return f"{shared}go on: {resume_command(run, stop)}   {look}"

@@ -183,6 +183,8 @@ def test_a_driven_run_is_busy(project):
 
 def test_apply_brings_the_work_home_and_undo_takes_it_back(copied):
     runner, before = copied
+    shown = runner.json("show", "last", "--json")
+    assert shown["next"] == f"runner apply {shown['run']}"
     index = (runner.cwd / ".git" / "index").read_bytes()
     applied = runner("apply", "last")
     assert (applied.returncode, applied.stderr) == (0, "")
