@@ -51,6 +51,9 @@ def command(keys: Keys) -> int:
     except typer.TyperException as error:
         from runner.errors import ConfigError
 
+        if error.__class__.__name__ == "NoArgsIsHelpError":  # a group named alone: its help, as `runner` alone gives
+            typer.echo(error.format_message())
+            return 2
         raise ConfigError(error.format_message(), hint="see `runner --help`, or --help of the command") from error
     except typer.Abort:
         return 130

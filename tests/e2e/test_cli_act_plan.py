@@ -161,3 +161,10 @@ def test_spec_check_says_what_loop_would_say(runner):
     checked = runner("spec", "check", "spec.md", "--model", model).stdout.splitlines()[:-1]
     dry = runner("loop", "spec.md", "--dry-run", "--model", model).stdout.splitlines()[:-2]
     assert checked == dry
+
+
+@pytest.mark.parametrize("group", ["budget", "spec"])
+def test_a_group_of_commands_named_alone_gives_its_help_as_it_is(runner, group):
+    alone = runner(group)
+    assert (alone.returncode, alone.stderr) == (2, "")
+    assert alone.stdout == runner(group, "--help").stdout
