@@ -60,17 +60,12 @@ def lines(access: Access, ours: tuple[Scope, ...]) -> list[Line]:
     """Every scope's budgets as they are now: ours first, then what is limited, then the rest by name."""
     at = SystemClock().now()
     with access.database.transaction(durable=False) as tx:
-        named = tx.execute("SELECT kind, name FROM budget UNION SELECT kind, name FROM budget_limit").fetchall()
-        scopes = {Scope(ScopeKind(kind), str(name)) for kind, name in named} | set(ours)
-        zones = {
-            (str(kind), str(name), str(period)): str(zone)
-            for kind, name, period, zone in tx.execute("SELECT kind, name, period, zone FROM budget_limit")
-        }
-        rows = ledger.budgets(tx, sorted(scopes, key=str), at)
+        limits = ledger.limits(tx)
+        rows = ledger.budgets(tx, sorted(ledger.named(tx) | set(ours), key=str), at)
     found = [
         Line(
             budget=row,
-            zone=zones.get((row.scope.kind, row.scope.name, row.period), "UTC"),
+            zone=limits[row.scope, row.period].zone if (row.scope, row.period) in limits else "UTC",
             ours=row.scope in ours,
         )
         for row in rows
@@ -124,14 +119,11 @@ def set_limit(access: Access, scope: Scope, limit: NanoUsd | None, *, period: Pe
         raise ConfigError(f"no such time zone: {zone!r}", hint="e.g. Europe/Berlin, America/New_York, UTC") from None
     at = SystemClock().now()
     with access.database.transaction(durable=True) as tx:
-        row = tx.execute(
-            "SELECT limit_nano, zone FROM budget_limit WHERE kind = ? AND name = ? AND period = ?",
-            (scope.kind, scope.name, period),
-        ).fetchone()
+        before = ledger.limits(tx).get((scope, period))
         # a limit that only changes its amount keeps its time zone
-        where = zone or (str(row[1]) if row else "UTC")
+        where = zone or (before.zone if before else "UTC")
         now = ledger.set_limit(tx, scope, period, limit, zone=where, at=at)
-    return Changed(before=None if row is None else int(row[0]), now=now, zone=where, ends=_end(period, at, where))
+    return Changed(before=before.amount if before else None, now=now, zone=where, ends=_end(period, at, where))
 
 
 def _end(period: Period, at: Ms, zone: str) -> str | None:

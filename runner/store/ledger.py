@@ -296,9 +296,24 @@ def close(tx: sqlite3.Connection, *, run: str, call: str, state: str, cost: Nano
     return held
 
 
-def listed(tx: sqlite3.Connection, scopes: Sequence[Scope] | None = None) -> list[Budget]:
-    """The budgets of these scopes (None: all that are limited, and every total), newest bucket first."""
-    rows = [
-        _budget(row) for row in tx.execute(f"SELECT {_COLUMNS} FROM budget ORDER BY kind, name, period, bucket DESC")
-    ]
-    return [row for row in rows if scopes is None or row.scope in scopes]
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What somebody set for a scope: the amount, and the time zone its periods begin in."""
+
+    amount: NanoUsd
+    zone: str
+
+
+def limits(tx: sqlite3.Connection) -> dict[tuple[Scope, Period], Limit]:
+    """Every limit that is set."""
+    rows = tx.execute("SELECT kind, name, period, limit_nano, zone FROM budget_limit")
+    return {
+        (Scope(ScopeKind(kind), str(name)), Period(period)): Limit(int(amount), str(zone))
+        for kind, name, period, amount, zone in rows
+    }
+
+
+def named(tx: sqlite3.Connection) -> set[Scope]:
+    """Every scope that ever had a budget or a limit."""
+    rows = tx.execute("SELECT kind, name FROM budget UNION SELECT kind, name FROM budget_limit")
+    return {Scope(ScopeKind(kind), str(name)) for kind, name in rows}

@@ -113,7 +113,7 @@ class Ledger(RuleBasedStateMachine):
         with self.database.transaction(durable=False) as tx:
             (ids,) = tx.execute("SELECT budgets FROM entry WHERE run = ? AND call = ?", (run, call)).fetchone()
             ledger.close(tx, run=run, call=call, state="settled", cost=billed)
-            for row in ledger.listed(tx):
+            for row in every_budget(tx):
                 if row.id in json.loads(ids) and row.limit is not None:
                     assert row.overrun >= extra
                     assert row.room is not None
@@ -123,7 +123,7 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         with self.database.transaction(durable=False) as tx:
-            rows = ledger.listed(tx)
+            rows = every_budget(tx)
             for row in rows:
                 assert min(row.spent, row.unknown, row.held, row.overrun) >= 0
                 assert row.limit is None or row.spent + row.unknown + row.held <= row.limit + row.overrun
@@ -151,6 +151,25 @@ class Ledger(RuleBasedStateMachine):
             if ledger.bucket(period, at, zone) == name
         )
         assert row.spent + row.unknown + row.held >= used
+
+
+def every_budget(tx: sqlite3.Connection) -> list[ledger.Budget]:
+    """Every row of every bucket, past ones too."""
+    sql = "SELECT id, kind, name, period, bucket, limit_nano, spent, unknown, held, overrun FROM budget ORDER BY id"
+    return [
+        ledger.Budget(
+            id=row[0],
+            scope=Scope(ScopeKind(row[1]), row[2]),
+            period=Period(row[3]),
+            bucket=row[4],
+            limit=row[5],
+            spent=row[6],
+            unknown=row[7],
+            held=row[8],
+            overrun=row[9],
+        )
+        for row in tx.execute(sql).fetchall()
+    ]
 
 
 def entries_of(tx: sqlite3.Connection, row: Budget) -> tuple[int, int, int]:
