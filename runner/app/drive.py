@@ -164,9 +164,9 @@ def drive(
         try:
             with signals.listening(recorder):
                 stop = loop.run(recorder, policy_of(spec, sources.settings), world)
+                _hook(stop, recorder.state, sources, access)
         finally:
             world.tools.end_iteration()
-        _hook(stop, recorder.state, sources, access)
         return stop, recorder.state
 
 
