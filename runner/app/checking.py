@@ -8,6 +8,7 @@ from runner import config
 from runner.app.clock import SystemClock
 from runner.app.plan import Asked, Plan, chosen, read
 from runner.config import Settings
+from runner.config.limits import FLAGS
 from runner.errors import ConfigError
 from runner.pricing.book import Entry
 from runner.spec.check import InForce, Price, Understood, understood
@@ -55,7 +56,7 @@ def _in_force(
     limits: Limits, limit_sources: Mapping[str, str], price: Price | None, *, require_verified: bool
 ) -> InForce:
     sources = {
-        name: "built-in" if source == "built-in" else f"--{name}" if "flag" in source else source
+        name: "built-in" if source == "built-in" else FLAGS.get(name, source) if "flag" in source else source
         for name, source in limit_sources.items()
     }
     return InForce(

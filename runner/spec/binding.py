@@ -101,7 +101,9 @@ def notes(spec: Spec, world: InForce) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _at(spec: Spec, key: str, message: str, hint: str) -> ConfigError:
+def _at(spec: Spec, world: InForce, key: str, message: str, hint: str) -> ConfigError:
+    if world.by_flag(key):
+        return ConfigError(f"{world.sources[key]}: {message}", hint=hint)
     line, column = spec.place(f"budget.{_FLAGS.get(key, key)}")
     if line is None:
         line, column = spec.place(key)
@@ -111,15 +113,17 @@ def _at(spec: Spec, key: str, message: str, hint: str) -> ConfigError:
 def _nothing_allowed(spec: Spec, world: InForce) -> Iterator[ConfigError]:
     for name, nothing in _UNITS.items():
         if getattr(world.limits, name) == 0:
+            key = world.sources[name] if world.by_flag(name) else f"'{_FLAGS.get(name, name)}'"
             yield _at(
                 spec,
+                world,
                 name,
                 f"{_FLAGS.get(name, name)} 0 allows {nothing}, so the run cannot begin",
-                f"give '{_FLAGS.get(name, name)}' a number above 0, or 'none' for no limit",
+                f"give {key} a number above 0, or 'none' for no limit",
             )
     deadline = world.limits.deadline
     if deadline is not None and deadline <= world.now:
-        yield _at(spec, "deadline", "the deadline has passed", "write a later one")
+        yield _at(spec, world, "deadline", "the deadline has passed", "write a later one")
 
 
 def _too_small(spec: Spec, world: InForce) -> Iterator[ConfigError]:
@@ -129,6 +133,7 @@ def _too_small(spec: Spec, world: InForce) -> Iterator[ConfigError]:
     if limits.usd and limits.usd < (least := price.least_call(spec)):
         yield _at(
             spec,
+            world,
             "usd",
             f"usd {format_usd(limits.usd)} is less than one call to {price.model} may cost ({format_usd(least)})",
             f"raise it to {format_usd(least)} at least, or take a cheaper model",
@@ -136,6 +141,7 @@ def _too_small(spec: Spec, world: InForce) -> Iterator[ConfigError]:
     if limits.tokens and limits.tokens < (tokens := price.least_tokens(spec)):
         yield _at(
             spec,
+            world,
             "tokens",
             f"tokens {limits.tokens:,} is less than one call may use ({tokens:,})",
             f"raise it to {tokens} at least",
@@ -172,7 +178,7 @@ def _hidden(spec: Spec, world: InForce) -> Iterator[ConfigError]:
     # a flag that tightens one run must not turn a sound spec into a broken one: notes() tells it instead
     if not world.by_flag("iterations", "steps", "duration_s"):
         for name, message, hint in _shadowed(spec, world.limits):
-            yield _at(spec, name, message, hint)
+            yield _at(spec, world, name, message, hint)
 
 
 def _unverifiable(spec: Spec, world: InForce) -> Iterator[ConfigError]:
@@ -180,6 +186,6 @@ def _unverifiable(spec: Spec, world: InForce) -> Iterator[ConfigError]:
         return
     hint = "add 'checks:' with a command whose exit code tells, e.g. 'checks: [pytest -q]'"
     if spec.place("target")[0] is not None:
-        yield _at(spec, "target", "a target without checks: nothing gives a score", hint)
+        yield _at(spec, world, "target", "a target without checks: nothing gives a score", hint)
     if world.require_verified:
         yield ConfigError("--require-verified, and the spec has no checks", path=spec.path, line=1, hint=hint)

@@ -168,3 +168,9 @@ def test_a_group_of_commands_named_alone_gives_its_help_as_it_is(runner, group):
     alone = runner(group)
     assert (alone.returncode, alone.stderr) == (2, "")
     assert alone.stdout == runner(group, "--help").stdout
+
+
+def test_a_dry_run_names_the_flag_a_limit_comes_from_as_it_is_typed(runner):
+    runner.write("spec.md", "# Say yes\n")
+    told = runner("loop", "spec.md", "--dry-run", "--model", runner.recording({"otherwise": True}), "--max-cost", "2")
+    assert "(--max-cost)" in told.stdout

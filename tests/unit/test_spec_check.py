@@ -120,6 +120,15 @@ def test_a_flag_that_tightens_a_run_breaks_no_spec_but_is_noted() -> None:
     assert told.notes == ("under the flags given, stall 3 cannot bind: the run ends after 1 iterations",)
 
 
+def test_a_flag_that_allows_nothing_is_named_and_no_line_of_the_spec() -> None:
+    world = InForce(limits=replace(BUILT_IN, usd=0), now=NOW, sources={"usd": "--max-cost"})
+    (problem,) = understood(read(f"{CHECKED}\nbudget: {{usd: 1}}"), world).problems
+    assert str(problem).splitlines() == [
+        "--max-cost: usd 0 allows no money, so the run cannot begin",
+        "  give --max-cost a number above 0, or 'none' for no limit",
+    ]
+
+
 def test_the_worst_case_is_the_least_of_all_bounds() -> None:
     assert PRICE.worst_call == 140_000_000
     assert worst_run(BUILT_IN, PRICE) == 5 * NANO
