@@ -140,6 +140,8 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
     limits, sources = chosen.limits, chosen.limit_sources
     price = chosen.entry.price
     say(f"spec {chosen.spec.path}: {chosen.spec.title}")
+    if Path(chosen.spec.path).parent != chosen.workspace:
+        say(f"workspace {chosen.workspace}")
     say(
         f"model {chosen.model} ({chosen.choice.why}; "
         f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {chosen.entry.as_of})"

@@ -29,6 +29,18 @@ FLAGS: Mapping[str, str] = {
 }
 
 
+EXAMPLES: Mapping[str, str] = {
+    "usd": "2.50",
+    "tokens": "500000",
+    "calls": "100",
+    "iterations": "10",
+    "steps": "50",
+    "duration_s": "1h30m",
+    "deadline": "07:00",
+    "idle_s": "15m",
+}
+
+
 def limit_flag(name: str, text: str, *, now: Ms, zone: tzinfo | None = None) -> int | None:
     """Read a limit as written on the command line; `none` is unlimited. Raises ConfigError naming the flag."""
     if text.strip().lower() == "none":
@@ -44,7 +56,8 @@ def limit_flag(name: str, text: str, *, now: Ms, zone: tzinfo | None = None) -> 
             case _:
                 return _at_most(_whole(text), MOST_WHOLE, f"{MOST_WHOLE:,}", text)
     except ValueError as error:
-        raise ConfigError(f"{FLAGS[name]}: {error}", hint="write none for no limit") from None
+        hint = f"e.g. {FLAGS[name]} {EXAMPLES[name]}; write none for no limit"
+        raise ConfigError(f"{FLAGS[name]}: {error}", hint=hint) from None
 
 
 def resolve_limits(

@@ -35,6 +35,7 @@ class Database:
             self._refuse_older()
         else:
             self._open_to_write()
+            self._file = _identity(path)
             self._migrate()
 
     def _open_to_write(self) -> None:
@@ -89,6 +90,7 @@ class Database:
         with self._lock:
             try:
                 fcntl.flock(self._side, fcntl.LOCK_EX)
+                self._refuse_another_file()
                 if durable != self._full:
                     self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                     self._full = durable
@@ -103,6 +105,12 @@ class Database:
                 raise _refused(self.path, error) from error
             finally:
                 fcntl.flock(self._side, fcntl.LOCK_UN)
+
+    def _refuse_another_file(self) -> None:
+        """What is written to a file that was removed or replaced is on no record."""
+        if self._file is not None and _identity(self.path) != self._file:
+            msg = f"the state database {self.path} was removed or replaced while runner was using it"
+            raise StateError(msg, hint="put it back; nothing more was sent, and what was recorded there is not counted")
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Read rows by name, outside any transaction of ours."""
@@ -195,6 +203,14 @@ def _scripts() -> list[str]:
 def _statements(script: str) -> list[str]:
     plain = re.sub(r"--[^\n]*", "", script)
     return [statement for statement in (part.strip() for part in plain.split(";")) if statement]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _refused(path: Path, error: Exception) -> StateError:

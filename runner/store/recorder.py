@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import LeaseLostError
@@ -218,7 +219,7 @@ class _Batch:
                 return CallRefused(call=call.call, scope=f"run:{self.run}", need=need, headroom=left, unit="tokens")
         rows = ledger.budgets(self.tx, _scopes(self.state, call.model), self.now)
         granted = ledger.grant(
-            rows,
+            (*rows, *_by_journal(rows, self.state)),
             input_price=call.input_price,
             output_price=call.output_price,
             input_bound=call.input_bound,
@@ -295,6 +296,16 @@ def _scopes(state: State, model: str) -> tuple[Scope, ...]:
     if not model:
         return shared
     return (*(one for one in shared if one.kind is not ScopeKind.MODEL), Scope(ScopeKind.MODEL, model))
+
+
+def _by_journal(rows: Sequence[ledger.Budget], state: State) -> list[ledger.Budget]:
+    """The run's own budget by its journal: whoever edits the ledger's row beside a run lifts no cap of that run."""
+    money = state.money
+    return [
+        replace(row, limit=state.limits.usd, spent=money.spent, unknown=money.unknown, held=money.held, overrun=0)
+        for row in rows
+        if row.scope.kind is ScopeKind.RUN and row.period is Period.TOTAL and state.limits.usd is not None
+    ]
 
 
 def create_run(

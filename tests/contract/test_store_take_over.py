@@ -1,16 +1,28 @@
-"""What is left in a run's inbox before a driver takes the run is heard by that driver."""
+"""What others do to the state beside a run: stops are heard, caps hold, a lost database is noticed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from runner.decide import Stop, decide
-from runner.events.facts import LogRepaired, ProtectedChanged, RunCreated, RunStopped, StopAsked
+from runner.errors import StateError
+from runner.events.facts import (
+    CallRefused,
+    DispatchCall,
+    LogRepaired,
+    ProtectedChanged,
+    RunCreated,
+    RunStopped,
+    StopAsked,
+)
 from runner.policy.model import Policy
 from runner.store.database import Database
 from runner.store.recorder import create_run, leave_in_inbox, open_run, take_over
 from runner.testing.fakes import FakeClock
-from runner.values import Limits, Scope, ScopeKind, StopKind
+from runner.values import CallId, Limits, Scope, ScopeKind, StopKind
 
 CREATED = RunCreated(
     run="r",
@@ -76,4 +88,41 @@ def test_a_stop_now_that_comes_with_another_fact_ends_the_work_under_way(tmp_pat
     leave_in_inbox(database, "r", StopAsked(by="operator", now=True), clock.now())
     recorder.record(ProtectedChanged(path="spec.md", digest="d", by="other"))
     assert recorder.interrupt.fired
+    database.close()
+
+
+def test_a_cap_lifted_in_the_database_beside_the_run_still_holds(tmp_path: Path) -> None:
+    clock = FakeClock()
+    database = Database(tmp_path / "runner.db")
+    recorder = create_run(database, replace(CREATED, limits=Limits(usd=1_000)), clock)
+    take_over(recorder, "m")
+    with database.transaction(durable=False) as tx:
+        tx.execute("UPDATE budget SET limit_nano = NULL")
+    call = DispatchCall(
+        call=CallId(1, 1, 1),
+        model="m",
+        prices="p",
+        input_bound=10,
+        asked_output=1_000,
+        min_output=1_000,
+        input_price=0,
+        output_price=1_000_000,
+    )
+    refused = recorder.record(call)
+    assert isinstance(refused, CallRefused)
+    assert (refused.headroom, refused.others) == (1_000, False)
+    database.close()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_nothing_is_written_to_a_database_that_is_no_longer_there(tmp_path: Path, how: str) -> None:
+    clock = FakeClock()
+    path = tmp_path / "runner.db"
+    database = Database(path)
+    recorder = create_run(database, CREATED, clock)
+    path.unlink()
+    if how == "replaced":
+        Database(path).close()
+    with pytest.raises(StateError, match="removed or replaced"):
+        take_over(recorder, "m")
     database.close()
