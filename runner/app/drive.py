@@ -40,13 +40,14 @@ UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What writing a run's journal takes. `say` gets sentences for the user."""
+    """What writing a run's journal takes. `say` gets sentences for the user, `mirror` each line of the log."""
 
     state: State
     database: Database
     vault: Vault
     screen: Screen
     say: Callable[[str], None]
+    mirror: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +200,7 @@ def leased(run: str, access: Access) -> Generator[JournalRecorder]:
     with ExitStack() as held:
         lease = Lease(place.lease, f"run {run}")
         held.callback(lease.release)
-        log = RunLog(place.log, access.vault, say=access.say)
+        log = RunLog(place.log, access.vault, say=access.say, mirror=access.mirror)
         held.callback(log.close)
 
         def listener(stamped: Stamped, state: RunState) -> None:

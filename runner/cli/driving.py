@@ -31,6 +31,7 @@ class View:
 
     quiet: bool
     as_json: bool
+    log_stderr: bool
 
 
 def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
@@ -88,7 +89,14 @@ def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[
     state = State(config.state_dir(sources.settings.state_dir.value))
     screen = PlainScreen(sources.vault, quiet=view.quiet, to_stderr=view.as_json)
     say = tell if view.as_json or view.quiet else screen.say
-    access = drive.Access(state=state, database=state.open(), vault=sources.vault, screen=screen, say=say)
+    access = drive.Access(
+        state=state,
+        database=state.open(),
+        vault=sources.vault,
+        screen=screen,
+        say=say,
+        mirror=sys.stderr.write if view.log_stderr else None,
+    )
     return access, say
 
 

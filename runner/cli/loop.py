@@ -30,6 +30,7 @@ Unattended = Annotated[
 ]
 NoBudget = Annotated[bool, typer.Option("--no-budget", help="Lift the built-in and the spec's money cap.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and the end.")]
+LogStderr = Annotated[bool, typer.Option("--log-stderr", help="Write each line of the log to standard error too.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the run as JSON at the end, nothing else.")]
 EnvFile = Annotated[Path | None, typer.Option("--env-file", help="A file of variables to trust wholly.")]
 Prices = Annotated[Path | None, typer.Option("--prices", help="More prices, TOML (also RUNNER_PRICES).")]
@@ -64,6 +65,7 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
     env_file: EnvFile = None,
     prices: Prices = None,
     quiet: Quiet = False,
+    log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
     """Run the agent on a spec until its checks say it is done, or a limit says stop.
@@ -104,7 +106,7 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
             "deadline": deadline,
         },
     )
-    view = driving.View(quiet=quiet or as_json, as_json=as_json)
+    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr)
     return driving.dry_run(asked, view) if dry_run else driving.loop(asked, view, new=new)
 
 
@@ -124,6 +126,7 @@ def resume(  # noqa: PLR0917  one parameter per flag is how typer declares them
     env_file: EnvFile = None,
     prices: Prices = None,
     quiet: Quiet = False,
+    log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
     """Go on with a run, with other limits if you like. No counter starts anew.
@@ -152,7 +155,8 @@ def resume(  # noqa: PLR0917  one parameter per flag is how typer declares them
             "deadline": deadline,
         },
     )
-    return driving.resume(run, asked, driving.View(quiet=quiet or as_json, as_json=as_json))
+    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr)
+    return driving.resume(run, asked, view)
 
 
 def _asked(

@@ -39,7 +39,7 @@ class RunLog:
         path: Path,
         vault: Vault,
         *,
-        mirror: Callable[[str], None] | None = None,
+        mirror: Callable[[str], object] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.path = path

@@ -269,3 +269,13 @@ def test_changed_front_matter_counts_for_new_runs_and_is_said(runner):
     done = runner("loop", "spec.md", "--model", model)
     assert "front matter has changed" in done.stdout
     assert [one["name"] for one in runner.events("ChecksFinished")[-1]["body"]["results"]] != ["true"]
+
+
+def test_the_log_can_go_to_standard_error_as_well(runner):
+    runner.write("spec.md", "---\nchecks: ['true']\n---\n# Work\n\nWork.\n")
+    done = runner("loop", "spec.md", "--json", "--log-stderr", "--model", runner.recording(DONE))
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    # the first event is written by whoever creates the run, before a driver has its log open
+    assert lines == runner.events()[-len(lines) :]
+    assert lines[-1]["kind"] == "RunStopped"
+    assert json.loads(done.stdout)["stop_reason"] == "done"
