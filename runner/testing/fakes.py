@@ -119,7 +119,9 @@ class FakeWorkspace:
 
 
 @dataclass(frozen=True)
-class _FakeAct:
+class FakeAct:
+    """A tool call ready to act: `do` gives what it answers."""
+
     started: ToolStarted
     do: Callable[[], str]
 
@@ -146,7 +148,7 @@ class FakeTools:
         if (effect := effects.get(call.name)) is None:
             return f"unknown tool {call.name!r}"
         path = "put.txt" if effect is Effect.WRITES else ""
-        return _FakeAct(ToolStarted(call=call, effect=effect, path=path), lambda: self._do(call, effect))
+        return FakeAct(ToolStarted(call=call, effect=effect, path=path), lambda: self._do(call, effect))
 
     def _do(self, call: ToolCall, effect: Effect) -> str:
         if effect is not Effect.READS:

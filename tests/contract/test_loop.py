@@ -22,7 +22,7 @@ from runner.spec.model import Spec
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import JournalRecorder, create_run, take_over
-from runner.testing.fakes import FakeChecks, FakeClock, FakeModel, FakeTools, FakeWorkspace
+from runner.testing.fakes import FakeAct, FakeChecks, FakeClock, FakeModel, FakeTools, FakeWorkspace
 from runner.tools import BuiltinTools
 from runner.values import CallId, Effect, Limits, Reply, Scope, ScopeKind, ToolCall, Usage
 
@@ -86,11 +86,10 @@ class Servers(FakeTools):
     """`serve` begins a command in the background."""
 
     def prepare(self, call):
-        prepared = super().prepare(replace(call, name="look") if call.name == "serve" else call)
-        if call.name == "serve":
-            started = facts.ToolStarted(call=call, effect=Effect.COMMANDS, background=True)
-            return replace(prepared, started=started)
-        return prepared
+        if call.name != "serve":
+            return super().prepare(call)
+        started = facts.ToolStarted(call=call, effect=Effect.COMMANDS, background=True)
+        return FakeAct(started, lambda: "serving")
 
 
 @dataclass
