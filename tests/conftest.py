@@ -24,8 +24,10 @@ GITCONFIG = """\
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_as_a_terminal_has_them() -> None:
-    """Whoever starts the tests (nohup, a CI system) may ignore SIGHUP, and every child would inherit that."""
+    """Whoever starts the tests (nohup, `&` in a script, a CI system) may ignore signals; every child inherits that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
