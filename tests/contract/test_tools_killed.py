@@ -53,9 +53,11 @@ COMMANDS = {
 
 
 class Killed:
-    """A driver process that started a command and was killed."""
+    """A driver process that started a command and was killed; `keeper_too`: and the command's keeper before it."""
 
-    def __init__(self, base: Path, argv: list[str], until: str, *, group: bool = False) -> None:
+    def __init__(
+        self, base: Path, argv: list[str], until: str, *, group: bool = False, keeper_too: bool = False
+    ) -> None:
         self.work = base / "work"
         self.work.mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -72,6 +74,14 @@ class Killed:
         while until != "door" and not (self.work / "begun").exists():
             assert time.monotonic() < deadline
             time.sleep(0.005)
+        self.tools = BuiltinTools(
+            self.work, env={}, artefacts=base / "artefacts", vault=Vault({}), spec_path=None,
+            tick=lambda *_: None, on_tick=lambda _: None,
+        )  # fmt: skip
+        if keeper_too:
+            process.send_signal(signal.SIGSTOP)  # or it would see its keeper die, and do the ending itself
+            (keeper,) = carriers(self.tools._commands.keeper_marker)
+            os.kill(keeper, signal.SIGKILL)
         if group:
             os.killpg(process.pid, signal.SIGKILL)
         else:
@@ -79,10 +89,6 @@ class Killed:
         process.wait()
         process.stdout.close()
         self.at = time.monotonic()
-        self.tools = BuiltinTools(
-            self.work, env={}, artefacts=base / "artefacts", vault=Vault({}), spec_path=None,
-            tick=lambda *_: None, on_tick=lambda _: None,
-        )  # fmt: skip
 
     def alive(self) -> list[int]:
         found = [*carriers(self.tools._commands.command_marker), *carriers(self.tools._commands.keeper_marker)]
@@ -124,11 +130,8 @@ def test_a_command_still_at_the_door_never_runs(tmp_path):
 
 
 def test_a_keeper_killed_with_runner_leaves_what_resume_finds_by_its_mark(tmp_path):
-    argv = ["sh", "-c", f"(setsid sh -c 'echo x > begun; sleep 1; {LATE}' &) ; kill -STOP $PPID; sleep 5"]
-    killed = Killed(tmp_path, argv, "running")
-    keepers = list(carriers(killed.tools._commands.keeper_marker))
-    assert len(keepers) == 1
-    os.kill(keepers[0], signal.SIGKILL)
+    argv = ["sh", "-c", f"(setsid sh -c 'echo x > begun; sleep 1; {LATE}' &) ; sleep 5"]
+    killed = Killed(tmp_path, argv, "running", keeper_too=True)
     deadline = time.monotonic() + 1
     while start_ticks(killed.started.pgid):
         assert time.monotonic() < deadline, "the parent-death signal ends the command itself at once"
