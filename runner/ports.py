@@ -349,11 +349,3 @@ class Screen(Protocol):
     def text(self, piece: str) -> None:
         """Streamed text of the reply under way."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolEnv:
-    """The environment tools and checks get: names listed, never a key."""
-
-    variables: Mapping[str, str]
-    listed: tuple[str, ...] = ()

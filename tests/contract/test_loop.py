@@ -10,7 +10,16 @@ import pytest
 
 from runner.agent.conversation import Conversation
 from runner.agent.prompt import Brief
-from runner.decide import CallModel, FinishIteration, RunTool, StartIteration, WaitUntil
+from runner.decide import (
+    CallModel,
+    CompareWorkspace,
+    FinishIteration,
+    MakeCheckpoint,
+    RunTool,
+    StartIteration,
+    Stop,
+    WaitUntil,
+)
 from runner.events import facts
 from runner.loop import World
 from runner.loop.perform import perform
@@ -24,7 +33,7 @@ from runner.store.database import Database
 from runner.store.recorder import JournalRecorder, create_run, take_over
 from runner.testing.fakes import FakeAct, FakeChecks, FakeClock, FakeModel, FakeTools, FakeWorkspace
 from runner.tools import BuiltinTools
-from runner.values import CallId, Effect, Limits, Reply, Scope, ScopeKind, ToolCall, Usage
+from runner.values import CallId, Effect, Limits, Reply, Scope, ScopeKind, StopKind, StopReason, ToolCall, Usage
 
 SECRET = "planted-0123456789-key"
 CREATED = facts.RunCreated(
@@ -240,3 +249,17 @@ def test_the_bound_of_a_request_never_rests_on_another_models_count(bench):
         conversation.apply(facts.CallSettled(call=CallId(1, 1, 1), usage=Usage(5, 5), cost=1, reply=Reply(text="x")))
     assert same.input_bound(10) < 20
     assert other.input_bound(10) == len(other.body(10)) > 700
+
+
+def test_a_stop_keeps_what_background_commands_did_and_later_changes_are_the_users(bench):
+    bench.reply(asks(("serve", "{}")))
+    bench.do(StartIteration(1), CallModel(CallId(1, 1, 1)))
+    bench.do(RunTool(bench.recorder.state.iteration.pending[0]), MakeCheckpoint("step"))
+    bench.files.files["served.log"] = b"by the command"
+    bench.do(Stop(StopReason(kind=StopKind.INTERRUPTED, rule="interrupt")))
+    kept = bench.recorder.state.checkpoint
+    assert bench.files.trees[kept.tree]["served.log"] == b"by the command"
+    bench.files.files["mine.txt"] = b"by the user"
+    take_over(bench.recorder, "fake/model")
+    bench.do(CompareWorkspace())
+    assert [event.paths for event in bench.events(facts.WorkspaceChanged)] == [("mine.txt",)]

@@ -279,3 +279,10 @@ def test_the_log_can_go_to_standard_error_as_well(runner):
     assert lines == runner.events()[-len(lines) :]
     assert lines[-1]["kind"] == "RunStopped"
     assert json.loads(done.stdout)["stop_reason"] == "done"
+
+
+@pytest.mark.parametrize("spec", ["spec.md", "specs/one.md"])
+def test_the_workspace_is_named_where_it_is_not_the_specs_own_folder(runner, spec):
+    runner.write(spec, "---\nchecks: ['true']\n---\n# Work\n\nWork.\n")
+    done = runner("loop", spec, "--model", runner.recording(DONE))
+    assert (f"workspace {runner.cwd}\n" in done.stdout) == (spec != "spec.md")

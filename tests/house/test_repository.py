@@ -40,7 +40,8 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
 def test_a_named_folder_is_seen_and_a_relative_one_is_not() -> None:
     folder = "work"  # apart from its slashes, so that this file does not find itself
     assert SOMEBODYS_FOLDER.search(f"see /{folder}/main")
-    assert not SOMEBODYS_FOLDER.search("docs/work/plan.md, https://example.org/work/plan, $HOME/work/x")
+    relative = f"docs/{folder}/plan.md, https://example.org/{folder}/plan, $HOME/{folder}/x"
+    assert not SOMEBODYS_FOLDER.search(relative)
 
 
 def test_everything_the_package_reads_at_run_time_is_tracked() -> None:
