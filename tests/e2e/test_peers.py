@@ -166,3 +166,17 @@ def test_no_git_option_is_needed_because_nothing_of_the_repository_changes(runne
     )
     assert runner("loop", "spec.md", "--model", model).returncode == 0
     assert {path: path.read_bytes() for path in Path(runner.cwd / ".git").rglob("*") if path.is_file()} == tree
+
+
+def test_a_provider_that_breaks_the_output_limit_ends_the_run_and_no_resume_goes_on(runner, tmp_path):
+    runner.write("spec.md", PROMISE)
+    script = Script(faults=(Fault.OVER,))
+    with ScriptedProvider(script, ledger=tmp_path / "billed.jsonl", book=Book.load()) as provider:
+        runner.env = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
+        assert runner("loop", "spec.md", "--model", MODEL).returncode == 8
+        asked = len(provider.billed)
+        again = runner("resume", "last", "--max-cost", "50")
+        assert len(provider.billed) == asked
+    assert again.returncode == 1
+    assert "more was billed than held" in again.stderr
+    assert "--prices" in again.stderr
