@@ -517,11 +517,14 @@ def test_a_file_that_never_stands_still_is_kept_as_it_was_at_one_moment(root: Pa
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        seen = [workspace.snapshot() for _ in range(3)]
+        seen = [workspace.snapshot()]
+        deadline = time.monotonic() + 60  # a busy machine may let the writer rest during a whole look
+        while not any("at one moment" in note for note in seen[-1].skipped) and time.monotonic() < deadline:
+            seen.append(workspace.snapshot())
     finally:
         done.set()
         writer.join()
-    assert any("kept as it was at one moment" in note for one in seen for note in one.skipped)
+    assert any("kept as it was at one moment" in note for note in seen[-1].skipped)
     assert all(set(workspace.read(one.tree, "server.out") or b"") == set(b"x") for one in seen)
     first = workspace.snapshot()
     assert workspace.paths(first.tree) == ("server.out",)
