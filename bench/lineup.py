@@ -1,0 +1,123 @@
+"""The contenders: how each is started, what its tool is called, how it is told that the work is done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+CONTENDERS = BENCH / "contenders"
+PEERS = Path(os.environ.get("BENCH_VENV", ROOT / ".venv-bench"))
+PLENTY = "1000000"
+
+PRICES = """\
+as_of = 2026-11-22
+[models."openai/bench"]
+input = "1"
+output = "2"
+context = 100000000
+max_output = 16384
+"""
+SPEC = "# Lines\n\nWrite one line after the other into the file f, then say that you are done.\n"
+# a command that changes nothing runner keeps: what is left is the step without its checkpoint
+OUTSIDE = "echo step {n} >> ../f"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One program that drives the model. `argv` is given the number of steps and its scratch folder."""
+
+    name: str
+    about: str
+    argv: Callable[[int, Path], Sequence[str]]
+    scenario: Mapping[str, object] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    quadratic: bool = False
+    peer: bool = False
+
+    def environment(self, url: str, folder: Path) -> dict[str, str]:
+        """What the process sees: a home of its own, the server, nothing of whoever runs the benchmark but PATH."""
+        return {
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+            "HOME": str(folder / "home"),
+            "LANG": "C.UTF-8",
+            "OPENAI_API_KEY": "no-key",
+            "OPENAI_BASE_URL": f"{url}/v1",
+            "PYTHONPATH": str(ROOT),
+            **self.environ,
+            "RUNNER_STATE_DIR": str(folder / "state"),
+        }
+
+
+def runner_argv(steps: int, folder: Path, *more: str) -> list[str]:
+    """`runner loop` on the spec of the benchmark, with limits that never bind."""
+    return [
+        *(sys.executable, "-m", "runner", "loop", "spec.md", "--model", "openai/bench"),
+        *("--prices", str(folder / "prices.toml"), "--max-cost", PLENTY, "--max-steps", str(steps + 10)),
+        *more,
+    ]
+
+
+def _bare(script: str, how: str) -> Callable[[int, Path], Sequence[str]]:
+    return lambda steps, folder: [sys.executable, str(CONTENDERS / script), how]
+
+
+RUNNER = Contender("runner", "this project, a checkpoint after every step", runner_argv)
+STILL = Contender(
+    "runner, tree unchanged",
+    "the same; the command writes beside the workspace, so there is no checkpoint to make",
+    runner_argv,
+    scenario={"command": OUTSIDE},
+)
+HTTPX = Contender("bare httpx", "httpx and json, streamed as runner does", _bare("bare_httpx.py", "stream"))
+HTTPX_WHOLE = Contender("bare httpx, whole", "the same, not streamed", _bare("bare_httpx.py", "whole"))
+OPENAI = Contender(
+    "openai SDK", "create(messages=…), streamed as runner does", _bare("bare_openai.py", "stream"), quadratic=True
+)
+OPENAI_WHOLE = Contender(
+    "openai SDK, whole", "the same, not streamed", _bare("bare_openai.py", "whole"), quadratic=True
+)
+MINI = Contender(
+    "mini-swe-agent",
+    "its agent, model and environment, its trajectory kept; not streamed",
+    lambda steps, folder: [str(PEERS / "bin" / "python"), str(CONTENDERS / "mini.py"), str(folder / "trajectory.json")],
+    scenario={"tool": "bash", "last": "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"},
+    environ={
+        "MSWEA_SILENT_STARTUP": "1",
+        # both would ask the network for something at the start
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "MSWEA_COST_TRACKING": "ignore_errors",
+    },
+    quadratic=True,
+    peer=True,
+)
+ALL = (RUNNER, STILL, HTTPX, HTTPX_WHOLE, OPENAI, OPENAI_WHOLE, MINI)
+
+
+def peers_installed() -> bool:
+    return (PEERS / "bin" / "mini").exists()
+
+
+def prepare(folder: Path, spec: str = SPEC) -> Path:
+    """Make a home, a price file and a small repository to work in; give the repository."""
+    workspace = folder / "workspace"
+    workspace.mkdir(parents=True)
+    (folder / "home").mkdir()
+    (folder / "prices.toml").write_text(PRICES)
+    (workspace / "spec.md").write_text(spec)
+    for number in range(20):
+        (workspace / f"module_{number}.py").write_text(f"value = {number}\n" * 20)
+    commit(workspace)
+    return workspace
+
+
+def commit(workspace: Path) -> None:
+    """Make a repository of a folder, everything committed."""
+    who = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "begin"]):
+        subprocess.run(["git", *words], cwd=workspace, check=True, stdout=subprocess.DEVNULL)
