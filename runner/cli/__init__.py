@@ -11,5 +11,7 @@ def run(keys: Keys) -> int:
     """Run the command that was typed; give its exit code."""
     from runner.cli.edge import guarded
     from runner.cli.main import command
+    from runner.cli.typed import take_as_typed
 
+    take_as_typed()
     return guarded(command, keys)

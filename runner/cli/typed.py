@@ -32,7 +32,7 @@ class _AsTyped:
         if value is None:
             return None
         try:
-            given = value if isinstance(value, self.kind) else self.kind(value)
+            given: Any = value if isinstance(value, self.kind) else self.kind(value)
         except (TypeError, ValueError) as error:
             raise typer.BadParameter(f"{value!r} is not {_WANTED[self.kind]}", ctx=ctx, param=param) from error
         if self.least is not None and given < self.least:

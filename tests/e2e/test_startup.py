@@ -50,6 +50,7 @@ def test_help_imports_what_typer_does_and_a_handful_more(ran):
     more = {name for name in imported(ran, "--help") - set(typers) if not name.startswith("typer")}
     assert {name for name in more if name.startswith("runner")} == {
         "runner", "runner.__main__", "runner.cli", "runner.cli.edge", "runner.cli.main", "runner.cli.tree",
+        "runner.cli.typed",
         "runner.errors", "runner.handover", "runner.models", "runner.models.keys", "runner.secrets",
     }  # fmt: skip
     assert len(more) < 30, sorted(more)
