@@ -17,7 +17,16 @@ RunnerError
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+
+def closest(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The one of `names` that somebody who wrote `word` most likely meant, for a hint; None when none is near."""
+    from difflib import get_close_matches
+
+    # nobody misspells a name at great length, and comparing costs the product of both
+    return next(iter(get_close_matches(word[:80], list(names), n=1, cutoff=cutoff)), None)
 
 
 class RunnerError(Exception):
@@ -35,7 +44,11 @@ class RunnerError(Exception):
 
 
 class ConfigError(RunnerError):
-    """Something the user wrote cannot be used. Shown as `path:line:column: message`, then the hint."""
+    """Something the user wrote cannot be used. Shown with its place, the line there, and the hint.
+
+    `line` and `column` are 1-based, `length` counts characters from there (0: not known). `quotable` is False where
+    the line may hold a key: then it is not shown. `more` are further faults that were found in the same look.
+    """
 
     exit_code = 2
 
@@ -46,10 +59,25 @@ class ConfigError(RunnerError):
         path: Path | str | None = None,
         line: int | None = None,
         column: int | None = None,
+        length: int = 0,
         hint: str = "",
+        quotable: bool = True,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.path, self.line, self.column = path, line, column
+        self.path, self.line, self.column, self.length = path, line, column, length
+        self.quotable = quotable
+        self.more: tuple[ConfigError, ...] = ()
+
+    @classmethod
+    def joined(cls, faults: Sequence[ConfigError]) -> ConfigError:
+        """One error that tells of all `faults` (one at least), in the order of their places."""
+        every = [one for fault in faults for one in (fault, *fault.more)]
+        every.sort(key=lambda one: (one.line or 0, one.column or 0))
+        first, *rest = every
+        for one in every:
+            one.more = ()
+        first.more = tuple(rest)
+        return first
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)

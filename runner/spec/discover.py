@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.spec.parse import MAX_BYTES, too_large
 
 TEXT_PATH = "<text>"
@@ -55,8 +55,7 @@ def read_spec(path: Path) -> str:
         # a FIFO must be refused, not waited for
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        hint = "check the name, or write a spec with 'runner init'"
-        raise ConfigError("there is no such file", path=path, hint=hint) from None
+        raise _missing(path) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     try:
@@ -73,6 +72,18 @@ def read_spec(path: Path) -> str:
         raise _unreadable(path, error) from None
     finally:
         os.close(descriptor)
+
+
+def _missing(path: Path) -> ConfigError:
+    """The error for a spec that is not there: the first part of its path that is missing, and what is near it."""
+    if not path.parent.is_dir():
+        return ConfigError("there is no such file, nor its folder", path=path, hint="check the path")
+    there = _listed(path.parent, lambda name: not name.startswith("."))
+    near = closest(path.name, (one.name for one in there))
+    specs = [one.name for one in there if one.suffix == ".md"]
+    others = f"Markdown files there: {', '.join(specs[:8])}" if specs else "write a spec with 'runner init'"
+    hint = f"did you mean {near}?" if near else others
+    return ConfigError("there is no such file", path=path, hint=hint)
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> ConfigError:

@@ -41,10 +41,14 @@ def wrong(node: Node, what: str, hint: str) -> ConfigError:
 
 def known(table: Map, names: tuple[str, ...], where: str) -> Map:
     """`table`, when it has no key but `names`; `where` tells people which mapping it is."""
-    for key, _ in table.entries:
-        if key.text not in names:
-            place = f" in {where}" if where else ""
-            raise key.at.error(f"unknown key {shown(key)}{place}", hint=advice(key.text[:40], names))
+    place = f" in {where}" if where else ""
+    unknown = [
+        key.at.error(f"unknown key {shown(key)}{place}", hint=advice(key.text[:40], names))
+        for key, _ in table.entries
+        if key.text not in names
+    ]
+    if unknown:
+        raise ConfigError.joined(unknown)
     return table
 
 

@@ -26,15 +26,16 @@ _KEY = re.compile(r"([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A point in a file; `line` and `column` are 1-based."""
+    """A point in a file; `line` and `column` are 1-based, `length` counts characters from there (0: not known)."""
 
     path: str
     line: int
     column: int
+    length: int = 0
 
     def error(self, message: str, *, hint: str = "") -> ConfigError:
         """A ConfigError that points here."""
-        return ConfigError(message, path=self.path, line=self.line, column=self.column, hint=hint)
+        return ConfigError(message, path=self.path, line=self.line, column=self.column, length=self.length, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +165,10 @@ class _Locator:
         # a byte order mark is no column of the first line
         self._mark = 1 if text.startswith("\ufeff") else 0
 
-    def __call__(self, offset: int) -> Place:
+    def __call__(self, offset: int, length: int = 0) -> Place:
         line = bisect_right(self._starts, offset)
         start = self._starts[line - 1] + (self._mark if line == 1 else 0)
-        return Place(self._path, line, max(offset - start, 0) + 1)
+        return Place(self._path, line, max(offset - start, 0) + 1, length)
 
 
 class _Composer:
@@ -190,11 +191,11 @@ class _Composer:
             raise self._at(error.offset).error(error.problem, hint=error.hint) from None
         return node
 
-    def _at(self, offset: int) -> Place:
-        return self._locate(self._offset + offset)
+    def _at(self, offset: int, length: int = 0) -> Place:
+        return self._locate(self._offset + offset, length)
 
     def _node(self, token: Token, depth: int) -> Node:
-        at = self._at(token.offset)
+        at = self._at(token.offset, token.length)
         if depth > _MAX_DEPTH:
             raise at.error(f"nested more than {_MAX_DEPTH} deep", hint="no key of a spec needs that")
         if token.kind == "alias" or token.anchored:

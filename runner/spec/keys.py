@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from runner.errors import closest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
         return plain
     if (meant := _ELSEWHERE.get(plain)) in names:
         return meant
-    return next(iter(get_close_matches(plain, names, n=1, cutoff=0.6)), None)
+    return closest(plain, names)
 
 
 def advice(word: str, names: tuple[str, ...]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from datetime import tzinfo
-from difflib import get_close_matches
 from pathlib import PurePosixPath
+from typing import TypeVar
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.spec import fields, keys
 from runner.spec.checklist import checklist
 from runner.spec.commands import checks_of, services_of, setup_of
@@ -16,6 +16,9 @@ from runner.spec.deadline import deadline_at
 from runner.spec.frontmatter import Map, Node, Scalar, Seq, read, split
 from runner.spec.model import DEFAULT_PROMISE, Spec, Stall
 from runner.values import Limits, Ms
+
+T = TypeVar("T")
+_NO_SETUP: tuple[tuple[str, ...], ...] = ()
 
 MAX_BYTES = 1_000_000
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t](.*)")
@@ -46,29 +49,54 @@ def parse_spec(
             line=parts.body_line,
             hint="write what the agent shall do below the closing '---'",
         )
-    top = fields.known(read(parts, text, path), keys.TOP, "")
-    setup = setup_of(top)
-    limits, stated = _limits(top, now, zone)
-    return Spec(
+    top = read(parts, text, path)
+    # a fault in one key hides none in another: all are told at once
+    faults = _Faults()
+    faults.of(lambda: fields.known(top, keys.TOP, ""), top)
+    setup = faults.of(lambda: setup_of(top), _NO_SETUP)
+    limits, stated = faults.of(lambda: _limits(top, now, zone), (Limits(), frozenset[str]()))
+    spec = Spec(
         path=path,
         text=text,
         body=parts.body,
         title=_title(parts.body),
-        checks=checks_of(top, None if setup else on_path),
-        target=_target(top),
+        checks=faults.of(lambda: checks_of(top, None if setup else on_path), ()),
+        target=faults.of(lambda: _target(top), 1.0),
         limits=limits,
         stated=stated,
-        stall=_stall(top),
-        promise=_promise(top),
-        model=_model(top, known_models),
-        protect=_protect(top),
+        stall=faults.of(lambda: _stall(top), Stall()),
+        promise=faults.of(lambda: _promise(top), None),
+        model=faults.of(lambda: _model(top, known_models), None),
+        protect=faults.of(lambda: _protect(top), ()),
         setup=setup,
-        services=services_of(top),
-        workspace=_workspace(top),
-        on_false_claim=_on_false_claim(top),
+        services=faults.of(lambda: services_of(top), ()),
+        workspace=faults.of(lambda: _workspace(top), None),
+        on_false_claim=faults.of(lambda: _on_false_claim(top), "continue"),
         checklist=checklist(text),
         places=_places(top),
     )
+    faults.end()
+    return spec
+
+
+class _Faults:
+    """Collects what is wrong, so that a user mends it in one go."""
+
+    def __init__(self) -> None:
+        self._found: list[ConfigError] = []
+
+    def of(self, part: Callable[[], T], otherwise: T) -> T:
+        """What `part` reads, or `otherwise` when it is wrong."""
+        try:
+            return part()
+        except ConfigError as error:
+            self._found.append(error)
+            return otherwise
+
+    def end(self) -> None:
+        """Raise all that was found, if anything was."""
+        if self._found:
+            raise ConfigError.joined(self._found)
 
 
 def whole_text(text: str, path: str) -> None:
@@ -146,16 +174,22 @@ def _limits(top: Map, now: Ms, zone: tzinfo | None) -> tuple[Limits, frozenset[s
             hint = "write e.g. 'deadline: 07:00' or 'deadline: 2030-01-31T07:00'"
             raise fields.wrong(value, f"{name} is not a time", hint) from None
 
+    faults = _Faults()
+
+    def limit(key: str, reader: Callable[[Node, str], int]) -> int | None:
+        return faults.of(lambda: stated(key, reader), None)
+
     limits = Limits(
-        usd=stated("usd", fields.usd),
-        tokens=stated("tokens", fields.whole),
-        calls=stated("calls", fields.whole),
-        iterations=stated("iterations", fields.whole),
-        steps=stated("steps", fields.whole),
-        duration_s=stated("duration", fields.seconds),
-        deadline=stated("deadline", deadline),
-        idle_s=stated("idle", fields.seconds),
+        usd=limit("usd", fields.usd),
+        tokens=limit("tokens", fields.whole),
+        calls=limit("calls", fields.whole),
+        iterations=limit("iterations", fields.whole),
+        steps=limit("steps", fields.whole),
+        duration_s=limit("duration", fields.seconds),
+        deadline=limit("deadline", deadline),
+        idle_s=limit("idle", fields.seconds),
     )
+    faults.end()
     names = {"duration": "duration_s", "idle": "idle_s"}
     return limits, frozenset(names.get(key.text, key.text) for key, _ in table.entries)
 
@@ -194,8 +228,8 @@ def _model(top: Map, known_models: Collection[str] | None) -> str | None:
     name = fields.text(node, "model", example="model: openai/gpt-5-mini")
     if known_models is None or name in known_models or name.startswith("replay:"):
         return name
-    close = get_close_matches(name, known_models, n=1, cutoff=0.6)
-    hint = f"did you mean '{close[0]}'?" if close else f"known models: {', '.join(sorted(known_models)) or 'none'}"
+    near = closest(name, known_models)
+    hint = f"did you mean '{near}'?" if near else f"known models: {', '.join(sorted(known_models)) or 'none'}"
     raise node.at.error(f"unknown model {name!r}", hint=hint)
 
 

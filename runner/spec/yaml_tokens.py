@@ -11,10 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """One event: `kind` is `document`, `scalar`, `alias`, `[`, `]`, `{` or `}`; `offset` counts characters."""
+    """One event: `kind` is `document`, `scalar`, `alias`, `[`, `]`, `{` or `}`.
+
+    `offset` and `length` (of a scalar) count characters.
+    """
 
     kind: str
     offset: int
+    length: int = 0
     text: str = ""
     plain: bool = False
     tag: str | None = None
@@ -84,6 +88,7 @@ def _token(kind: str, event: Any) -> Token:  # noqa: ANN401  ruamel.yaml ships n
     return Token(
         kind=kind,
         offset=int(event.start_mark.index),
+        length=int(event.end_mark.index) - int(event.start_mark.index) if kind == "scalar" else 0,
         text=str(event.value) if kind == "scalar" else "",
         plain=kind == "scalar" and event.style is None,
         tag=None if tag is None else str(tag),

@@ -292,4 +292,26 @@ def test_deep_nesting_ends_before_the_stack_does() -> None:
 def test_places_count_lines_as_editors_do() -> None:
     assert refused("---\r\n# é\r\ntarget: all\r\n---\r\nx").startswith("spec.md:3:9: ")
     assert refused("\ufeff---\ntarget: all\n---\nx").startswith("spec.md:2:9: ")
-    assert refused("---\nmodel: 'a\u2028b'\ntarget: all\n---\nx").startswith("spec.md:3:9: ")
+    assert [at for at, _ in every("---\nmodel: 'a\u2028b'\ntarget: all\n---\nx")] == [(2, 8, 5), (3, 9, 3)]
+
+
+def every(text: str) -> list[tuple[tuple[int | None, int | None, int], str]]:
+    """Where each fault of a spec is, with its length, and what it is."""
+    with pytest.raises(ConfigError) as caught:
+        parse_spec(text, "spec.md", on_path=bool, now=NOW)
+    return [((one.line, one.column, one.length), one.message) for one in (caught.value, *caught.value.more)]
+
+
+def test_all_faults_of_a_spec_are_told_at_once_in_the_order_of_their_lines() -> None:
+    text = "---\nbudget: {usd: five, tokens: many, iteration: 3}\ncheks: [make]\nstall: 0\ntarget: 95\nzz: 1\n---\nx"
+    assert every(text) == [
+        ((2, 35, 9), "unknown key 'iteration' in budget"),
+        ((3, 1, 5), "unknown key 'cheks'"),
+        ((4, 8, 1), "stall is not a number of iterations: '0'"),
+        ((5, 9, 2), "target is not between 0 and 1: '95'"),
+        ((6, 1, 2), "unknown key 'zz'"),
+    ]
+    assert every("---\nbudget: {usd: five, tokens: many}\n---\nx") == [
+        ((2, 15, 4), "budget.usd is not an amount of US dollars: 'five'"),
+        ((2, 29, 4), "budget.tokens is not a whole number: 'many'"),
+    ]
