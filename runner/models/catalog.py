@@ -5,13 +5,12 @@ A provider's adapter is a module beside this one and a branch in `choose` and `b
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.errors import ConfigError, NotFoundError
+from runner.errors import ConfigError, NotFoundError, closest
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
 from runner.ports import Model, ToolDefinition
 from runner.pricing.book import Book
@@ -120,9 +119,8 @@ def _default(present: set[str], book: Book) -> Choice:
 
 def _unknown(model: str, provider: str, book: Book) -> ConfigError:
     whole = sorted(name for name in book.entries if name.partition("/")[2] == model)
-    near = whole or difflib.get_close_matches(model, book.entries, n=1, cutoff=0.7)
-    if not near:
-        close = difflib.get_close_matches(provider.partition(":")[0], _PREFIXES, n=1)
-        near = [f"{close[0]}:…" if close[0] == "replay" else f"{close[0]}/…"] if close else []
-    meant = f"Did you mean {near[0]!r}? " if near else ""
+    near = whole[0] if whole else closest(model, book.entries, cutoff=0.7)
+    if near is None and (prefix := closest(provider.partition(":")[0], _PREFIXES)) is not None:
+        near = f"{prefix}:…" if prefix == "replay" else f"{prefix}/…"
+    meant = f"Did you mean {near!r}? " if near else ""
     return ConfigError(f"unknown model {model!r}", hint=f"{meant}A model is openai/NAME or replay:FILE.")

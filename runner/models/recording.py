@@ -6,7 +6,6 @@ is read, with its line.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.values import Usage
 
 _HEADER_KEYS = ("recording", "model", "about")
@@ -208,8 +207,8 @@ class _Line:
     def only(self, table: Mapping[str, object], allowed: tuple[str, ...]) -> None:
         for key in table:
             if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
-                hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(allowed)}."
+                near = closest(key, allowed)
+                hint = f"Did you mean `{near}`?" if near else f"Known keys: {', '.join(allowed)}."
                 raise self.error(f"unknown key `{key}`", hint)
 
     def text(self, table: Mapping[str, object], key: str) -> str:

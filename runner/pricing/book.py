@@ -6,7 +6,6 @@ add models and replace prices. A model without a price is refused, never free.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -19,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.pricing.cost import Price
 from runner.values import Ms, PicoUsd
 
@@ -95,13 +94,18 @@ class Book:
         """The entry of `provider/model`; raises ConfigError with the stanza to add when there is none."""
         if (entry := self.entries.get(name)) is not None:
             return entry
-        near = difflib.get_close_matches(name, self.entries, n=1, cutoff=0.85)
-        meant = f"Did you mean {near[0]!r}? If not, write" if near else "Write"
+        near = closest(name, self.entries, cutoff=0.85)
+        meant = f"Did you mean {near!r}? If not, write" if near else "Write"
         raise ConfigError(
             f"no price is known for model {name!r}, so no cap on it can bind",
             hint=f"{meant} this, with the provider's own numbers, to a file and name it with --prices FILE "
             f"or RUNNER_PRICES:\n\n{stanza(name)}",
         )
+
+
+def places(text: str, path: Path | str) -> dict[str, int | None]:
+    """The models that a sound price file names, each with the line its table begins on (None: it has no header)."""
+    return _Reader(text, path, Book.load().entries).places()
 
 
 def stanza(name: str) -> str:
@@ -157,6 +161,9 @@ class _Reader:
         # tomllib makes every key a str
         tables = cast("dict[str, object]", models)
         return {name: self._entry(name, table, top) for name, table in tables.items()}
+
+    def places(self) -> dict[str, int | None]:
+        return {name: self._line(name, None) for name in self.entries()}
 
     def _entry(self, name: str, value: object, top: Mapping[str, object]) -> Entry:
         if not isinstance(value, dict) or "/" not in name.strip("/"):
@@ -230,8 +237,8 @@ class _Reader:
     def _only(self, table: Mapping[str, object], allowed: tuple[str, ...], name: str | None) -> None:
         for key in table:
             if key not in allowed:
-                near = difflib.get_close_matches(key, allowed, n=1)
-                hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(allowed)}."
+                near = closest(key, allowed)
+                hint = f"Did you mean `{near}`?" if near else f"Known keys: {', '.join(allowed)}."
                 raise self._error(f"unknown key `{key}`", name, key, hint=hint)
 
     def _error(self, message: str, name: str | None, key: str | None, *, hint: str) -> ConfigError:

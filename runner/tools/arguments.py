@@ -6,12 +6,12 @@ ArgumentsError, whose message tells the model what to write instead.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from runner.errors import closest
 from runner.ports import ToolDefinition
 
 MAX_TIMEOUT_S = 3600
@@ -210,8 +210,8 @@ def read(name: str, text: str) -> Arguments:
     known = {parameter.name: parameter for parameter in signature.parameters}
     for given in values:
         if given not in known:
-            close = difflib.get_close_matches(given, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; it takes {_names(signature)}"
+            near = closest(given, known)
+            hint = f"; did you mean {near!r}?" if near else f"; it takes {_names(signature)}"
             raise ArgumentsError(f"{name}: there is no parameter {given!r}{hint}")
     # Models send null for "not given".
     values = {given: value for given, value in values.items() if value is not None or known[given].required}
