@@ -81,8 +81,8 @@ def dry_run(asked: plan.Asked, view: View) -> int:
 
 def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
     """A cap that cannot bind is an error before the first call."""
-    for problem in understood(chosen.spec, checking.in_force(chosen, asked)).problems:
-        raise problem
+    if problems := understood(chosen.spec, checking.in_force(chosen, asked)).problems:
+        raise ConfigError.joined(problems)
 
 
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:

@@ -15,20 +15,43 @@ BUG = 70
 
 
 def guarded(command: Callable[[Keys], int], keys: Keys) -> int:
-    """Run a command; errors end as `runner: what` with a hint, bugs as a report, a closed stdout as nothing."""
+    """Run a command; errors end as `error: what`, where and what next, bugs as a report, a closed stdout as nothing.
+
+    With `--json` on the command line an error is one JSON object on standard output too.
+    """
     try:
         code = command(keys)
     except RunnerError as error:
-        tell(f"runner: {error}")
-        return error.exit_code
+        return _told(error, keys)
     except BrokenPipeError:
         let_go(1)
         return 0
     except KeyboardInterrupt:
         return 130
     except Exception:  # noqa: BLE001  the last edge: whatever it is, people get a report and not a traceback
-        return _bug()
+        return _told(_bug(), keys)
     return _flushed(code)
+
+
+def _told(error: RunnerError, keys: Keys) -> int:
+    """Say an error; give its exit code. No key that is held shows in it, whatever it looks like."""
+    from runner.cli import report
+    from runner.secrets import mask_patterns
+
+    vault = keys.vault()
+
+    def mask(text: str) -> str:
+        return mask_patterns(vault.mask(text))
+
+    if "--json" in sys.argv:
+        import json
+
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"error": report.error_data(error, mask=mask)}, ensure_ascii=False) + "\n")
+    # what was printed comes before what went wrong, also where both go to one file
+    _flushed(0)
+    tell(report.error_text(error, mask=mask, coloured=report.wants_colour()))
+    return error.exit_code
 
 
 def _flushed(code: int) -> int:
@@ -39,7 +62,7 @@ def _flushed(code: int) -> int:
         let_go(1)
     except OSError as error:
         let_go(1)
-        tell(f"runner: cannot write to standard output: {error.strerror}")
+        tell(f"error: cannot write to standard output: {error.strerror}")
         return code or 1
     return code
 
@@ -61,7 +84,20 @@ def tell(text: str) -> None:
         let_go(2)
 
 
-def _bug() -> int:
+def notice(kind: str, text: str, hint: str = "") -> None:
+    """Say a `warning` or a `note` on standard error, as errors are said."""
+    from runner.cli import report
+
+    tell(report.notice_text(kind, text, hint, coloured=report.wants_colour()))
+
+
+class BugError(RunnerError):
+    """A fault of runner's own: nothing the user did."""
+
+    exit_code = BUG
+
+
+def _bug() -> BugError:
     import tempfile
     import traceback
 
@@ -75,5 +111,5 @@ def _bug() -> int:
         where = f"a report is in {Path(name)}"
     except OSError:
         where = text
-    tell(f"runner: this is a bug in runner; {where}\n  the run, if one was going, stays open: `runner runs`")
-    return BUG
+    msg = f"this is a bug in runner; {where}"
+    return BugError(msg, hint="the run, if one was going, stays open: `runner runs`")

@@ -78,7 +78,8 @@ def env_file(path: Path) -> dict[str, str]:
     values, problems = parse(text)
     if problems:
         line, what = problems[0]
-        raise ConfigError(what, path=path, line=line, hint='write NAME=value, or NAME="value" with quotes')
+        hint = 'write NAME=value, or NAME="value" with quotes'
+        raise ConfigError(what, path=path, line=line, hint=hint, quotable=False)
     return values
 
 

@@ -24,7 +24,7 @@ def refused(runner, *args, env=None, give=""):
     done = runner(*args, give=give)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
-    assert done.stderr.startswith("runner: ")
+    assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) >= 2, "an error says how to go on"
     assert not list(runner.state.glob("runs/*"))
@@ -71,7 +71,7 @@ def refused(runner, *args, env=None, give=""):
 def test_a_broken_spec_is_refused_where_it_is_broken(runner, text, place, what, fix):
     spec = runner.write("spec.md", text)
     said = refused(runner, "loop", "spec.md", env={"OPENAI_API_KEY": "sk-test-0123456789abcdef"})
-    assert said.startswith(f"runner: {spec}:{place}"), said
+    assert re.search(rf"^ +--> {re.escape(spec.name)}:{place}", said, re.MULTILINE), said
     assert what in said
     assert fix in said
 
@@ -82,9 +82,9 @@ def test_a_check_may_name_a_program_that_is_still_to_be_made(runner, model):
 
 
 def test_only_checks_can_verify(runner, model):
-    spec = runner.write("spec.md", SOUND)
+    runner.write("spec.md", SOUND)
     said = refused(runner, "loop", "spec.md", "--model", model, "--require-verified")
-    assert said.startswith(f"runner: {spec}:1: ")
+    assert "--> spec.md:1\n" in said
     assert "checks: [pytest -q]" in said
 
 
@@ -105,9 +105,9 @@ def test_an_empty_folder_has_no_spec(runner, model):
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        (("lopo",), "Did you mean 'loop'?"),
+        (("lopo",), "did you mean 'runner loop'?"),
         (("loop", "spec.md", "--max-csot", "3"), "--max-cost"),
-        (("loop", "spek.md"), "spek.md: there is no such file"),
+        (("loop", "spek.md"), "there is no such file\n --> spek.md\n  help: did you mean spec.md?"),
         (("loop", "."), "the spec is a folder"),
         (("loop", "spec.md", "-p", "do it"), "both a spec file and -p TEXT"),
         (("loop", "spec.md", "--max-cost", "0"), "usd 0 allows no money"),
@@ -124,7 +124,7 @@ def test_an_empty_folder_has_no_spec(runner, model):
         (("loop", "spec.md", "--max-cost", "1", "--no-budget"), "--no-budget and --max-cost were both given"),
         (("loop", "spec.md", "--model", "replay:nowhere.jsonl"), "recording nowhere.jsonl: No such file"),
         (("loop", "spec.md", "--model", "claude"), "unknown model 'claude'"),
-        (("loop", "spec.md", "--prices", "nowhere.toml"), "nowhere.toml: cannot read the prices"),
+        (("loop", "spec.md", "--prices", "nowhere.toml"), "cannot read the prices"),
         (("resume", "20990101-000000-abcd"), "there is no run '20990101-000000-abcd'"),
     ],
 )
@@ -177,14 +177,14 @@ def test_a_folder_that_is_too_much_for_a_workspace_is_refused(runner, model, fol
 
 def test_a_spec_from_standard_input_is_named_as_such(runner, model):
     said = refused(runner, "loop", "-", "--model", model, give="---\nstal: 3\n---\n# W\n")
-    assert said.startswith("runner: <stdin>:2:1: unknown key 'stal'")
+    assert said.startswith("error: unknown key 'stal'\n  --> <stdin>:2:1\n")
 
 
 def test_a_broken_recording_is_refused_with_file_and_line(runner):
     runner.write("spec.md", SOUND)
     name = runner.recording({"otherwise": True, "txt": "misspelt"})
     said = refused(runner, "loop", "spec.md", "--model", name)
-    assert re.match(r"runner: .*recording\.jsonl:2: ", said), said
+    assert re.search(r"--> .*recording\.jsonl:2$", said, re.MULTILINE), said
 
 
 def test_a_dry_run_of_a_broken_spec_exits_2_and_of_a_sound_one_writes_nothing(runner, model):

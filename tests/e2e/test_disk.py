@@ -68,7 +68,7 @@ def stands_still(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 73, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stdout + done.stderr
     assert "bug in runner" not in done.stderr
-    assert done.stderr.count("runner: ") == 1
+    assert done.stderr.count("error: ") == 1
 
 
 @pytest.mark.parametrize("left_kb", [0, 16, 80, 160])

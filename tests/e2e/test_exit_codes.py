@@ -95,7 +95,10 @@ def unwritable(runner) -> int:
 
 
 def bug(runner) -> int:
-    code = "import sys; from runner.cli.edge import guarded; sys.exit(guarded(lambda _: 1 // 0, None))"
+    code = (
+        "import sys; from runner.cli.edge import guarded; from runner.secrets import Keys;"
+        " sys.exit(guarded(lambda _: 1 // 0, Keys()))"
+    )
     env = {**runner.environ(), "TMPDIR": str(runner.state.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     report = re.search(r"a report is in (\S+)", done.stderr)
