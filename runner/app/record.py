@@ -13,7 +13,7 @@ import msgspec
 
 from runner.app.look import Look
 from runner.log.chain import Report, verify
-from runner.log.line import rows_of
+from runner.log.line import render, rows_of
 from runner.store import journal
 from runner.store.journal import Row, RunRow
 
@@ -58,9 +58,6 @@ def lines(found: Look, run: str, *, follow: bool) -> Iterator[bytes | None]:
         time.sleep(_LOOK_S)
     late = rows_of(run, journal.rows(found.database, run, after=last))
     for row in late:
-        # structlog, which renders, takes longer to import than all else here; mostly nothing is late
-        from runner.log.line import render
-
         yield render(row)
 
 

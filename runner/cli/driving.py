@@ -16,6 +16,7 @@ from runner.app.places import State
 from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
 from runner.errors import ConfigError, RefusedError
+from runner.log.stream import stream
 from runner.spec.check import understood
 from runner.spec.parse import parse_spec
 from runner.state import State as RunState
@@ -95,7 +96,7 @@ def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[
         vault=sources.vault,
         screen=screen,
         say=say,
-        mirror=sys.stderr.write if view.log_stderr else None,
+        mirror=stream(sys.stderr) if view.log_stderr else None,
     )
     return access, say
 

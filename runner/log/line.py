@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -105,7 +104,7 @@ def render(row: Row, vault: Vault | None = None) -> bytes:
         body = _each_text(body, vault.mask)
         fields["masked"] = True
     fields["body"] = _fit(body)
-    return sealed(_renderer()(None, "", fields).encode())
+    return sealed(msgspec.json.encode(fields))
 
 
 def sealed(text: bytes) -> bytes:
@@ -147,23 +146,6 @@ def read(line: bytes) -> Place | None:
         return msgspec.json.decode(line, type=Place)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-@cache
-def _renderer() -> Callable[[object, str, dict[str, object]], str]:
-    # structlog takes 40 ms to import: only a process that writes or checks a log pays
-    import structlog
-
-    def encoded(value: object, **_: object) -> str:
-        return msgspec.json.encode(value).decode()
-
-    renderer = structlog.processors.JSONRenderer(serializer=encoded)
-
-    def rendered(logger: object, name: str, fields: dict[str, object]) -> str:
-        line = renderer(logger, name, fields)
-        return line if isinstance(line, str) else line.decode()
-
-    return rendered
 
 
 # What JSON can say.
