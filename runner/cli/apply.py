@@ -26,7 +26,7 @@ def apply(
     undo: Annotated[bool, typer.Option("--undo", help="Take the newest apply back.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> int:
-    """Bring what a run did in its own working copy into your directory.
+    """Bring what a run did in its own copy into your directory.
 
     Refused, with every path named, when you changed the same files differently; then nothing is written. Your branch,
     index and commits stay as they are. The printed undo takes it back.
@@ -83,9 +83,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the branch when it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the branch as JSON.")] = False,
 ) -> int:
-    """Write a run's checkpoints as the branch `runner/RUN` of your repository, a commit each.
+    """Write a run's checkpoints as a branch of your repository.
 
-    Only that branch and its objects are added: what is checked out, the index and every other branch stay as they are.
+    The branch is `runner/RUN`, with a commit for each checkpoint. Only that branch and its objects are added: what is
+    checked out, the index and every other branch stay as they are.
 
     Exit codes: 0 done, 1 refused (no repository, the branch exists, nothing changed), 2 no such run.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
-        help="Show and set the caps that runs of a project, a user or a model share.",
+        help="Show and set the caps that several runs share.",
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,9 +33,10 @@ def show(
     every: Annotated[bool, typer.Option("--all", help="Also what is counted for single runs and specs.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show what is spent, unknown, held and left of every budget; this project and you first.
+    """Show what is spent, unknown, held and left of every budget.
 
-    Unknown is the full hold of calls whose outcome nobody could tell; it counts as spent.
+    Those of this project and of you come first. Unknown is the full hold of calls whose outcome nobody could tell; it
+    counts as spent.
 
     Example:
       runner budget show --json
@@ -94,13 +95,13 @@ def _short(scope: str) -> str:
 def set_(
     scope: Annotated[str, typer.Argument(help="project, user, project:NAME, user:NAME or model:NAME.")],
     amount: Annotated[str, typer.Argument(metavar="USD", help="The limit in US dollars; `none` takes it away.")],
-    period: Annotated[str, typer.Option("--period", help="total, day, week or month.")] = "total",
+    period: Annotated[str, typer.Option("--period", metavar="PERIOD", help="total, day, week or month.")] = "total",
     zone: Annotated[
         str | None, typer.Option("--zone", help="Where days begin, e.g. Europe/Berlin. Default: UTC.")
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Set what all runs of a project, a user or a model may spend together.
+    """Set what all runs of a project, user or model may spend.
 
     It binds running runs too, at their next call, and no flag of a run loosens it. 0 allows nothing. A limit below
     what is used already admits no call until it is raised or its period ends.

@@ -24,7 +24,9 @@ def checkpoints(
     run: Annotated[str, typer.Argument(help="A run's id, the beginning or end of one, or `last`.")] = "last",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
 ) -> None:
-    """List the checkpoints of a run: when, why, what changed, and the score where one was given.
+    """List a run's checkpoints: when, why, what changed.
+
+    A checkpoint that the checks judged has its score. `runner rollback` goes back to one.
 
     Example:
       runner checkpoints last
@@ -83,7 +85,9 @@ def diff(
     stat: Annotated[bool, typer.Option("--stat", help="Only how much changed in each file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only the changed paths, as a JSON object.")] = False,
 ) -> None:
-    """Show what changed between two checkpoints of a run, from its first to its last if none is named.
+    """Show what changed between two checkpoints of a run.
+
+    From its first to its last, if none is named.
 
     Examples:
       runner diff                 all the newest run has done

@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
 
 def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("spec.md")) -> int:
-    """Write a commented spec to begin with. A file that is there already is never touched.
+    """Write a commented spec to begin with.
+
+    A file that is there already is never touched.
 
     Example:
       runner init docs/next.md

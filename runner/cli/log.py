@@ -26,7 +26,7 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run stands still.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The stored JSON lines; of verify, its result.")] = False,
 ) -> int:
-    """Print every step of a run; `verify` tells whether its log is as it was written, `repair` writes it anew.
+    """Print every step of a run, or check that its log is whole.
 
     `verify` compares log, hash chain and journal, names what it finds and repairs nothing: exit 0 intact, 1 not.
     `repair` writes the log from an intact journal, keeps a copy of the old one, and is on record itself.

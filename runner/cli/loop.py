@@ -12,28 +12,55 @@ if TYPE_CHECKING:
     from runner.app.plan import Asked
 
 _LIMITS = "Limits"
+_OUTPUT = "Output"
 
 MaxCost = Annotated[
-    str | None, typer.Option("--max-cost", "--max-budget-usd", metavar="USD", help="Cap in US dollars.")
+    str | None,
+    typer.Option("--max-cost", "--max-budget-usd", metavar="USD", help="Cap in US dollars.", rich_help_panel=_LIMITS),
 ]
-MaxTokens = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="Cap in tokens, input and output.")]
-MaxCalls = Annotated[str | None, typer.Option("--max-calls", metavar="N", help="Cap in model calls.")]
+MaxTokens = Annotated[
+    str | None,
+    typer.Option("--max-tokens", metavar="N", help="Cap in tokens, input and output.", rich_help_panel=_LIMITS),
+]
+MaxCalls = Annotated[
+    str | None, typer.Option("--max-calls", metavar="N", help="Cap in model calls.", rich_help_panel=_LIMITS)
+]
 MaxIterations = Annotated[
-    str | None, typer.Option("--max-iterations", "--max-runs", "-n", metavar="N", help="Cap in iterations.")
+    str | None,
+    typer.Option(
+        "--max-iterations", "--max-runs", "-n", metavar="N", help="Cap in iterations.", rich_help_panel=_LIMITS
+    ),
 ]
-MaxSteps = Annotated[str | None, typer.Option("--max-steps", metavar="N", help="Steps that end an iteration.")]
-MaxDuration = Annotated[str | None, typer.Option("--max-duration", metavar="TIME", help="Active time, e.g. 1h30m.")]
-Deadline = Annotated[str | None, typer.Option("--deadline", metavar="WHEN", help="Wall time, e.g. 07:00.")]
+MaxSteps = Annotated[
+    str | None, typer.Option("--max-steps", metavar="N", help="Steps that end an iteration.", rich_help_panel=_LIMITS)
+]
+MaxDuration = Annotated[
+    str | None, typer.Option("--max-duration", metavar="TIME", help="Active time, e.g. 1h30m.", rich_help_panel=_LIMITS)
+]
+Deadline = Annotated[
+    str | None, typer.Option("--deadline", metavar="WHEN", help="Wall time, e.g. 07:00.", rich_help_panel=_LIMITS)
+]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="openai/NAME, or replay:FILE for a recording.")]
 Unattended = Annotated[
     bool | None, typer.Option("--unattended", help="Nobody watches: never ask, never wait for a person.")
 ]
-NoBudget = Annotated[bool, typer.Option("--no-budget", help="Lift the built-in and the spec's money cap.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and the end.")]
-LogStderr = Annotated[bool, typer.Option("--log-stderr", help="Write each line of the log to standard error too.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the run as JSON at the end, nothing else.")]
-EnvFile = Annotated[Path | None, typer.Option("--env-file", help="A file of variables to trust wholly.")]
-Prices = Annotated[Path | None, typer.Option("--prices", help="More prices, TOML (also RUNNER_PRICES).")]
+NoBudget = Annotated[
+    bool, typer.Option("--no-budget", help="Lift the built-in and the spec's money cap.", rich_help_panel=_LIMITS)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and the end.", rich_help_panel=_OUTPUT)]
+LogStderr = Annotated[
+    bool,
+    typer.Option("--log-stderr", help="Write each line of the log to standard error too.", rich_help_panel=_OUTPUT),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the run as JSON at the end, nothing else.", rich_help_panel=_OUTPUT)
+]
+EnvFile = Annotated[
+    Path | None, typer.Option("--env-file", metavar="FILE", help="A file of variables to trust wholly.")
+]
+Prices = Annotated[
+    Path | None, typer.Option("--prices", metavar="FILE", help="More prices, TOML (also RUNNER_PRICES).")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +95,9 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
     log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
-    """Run the agent on a spec until its checks say it is done, or a limit says stop.
+    """Run the agent on a spec until its checks say it is done.
+
+    It ends earlier when a limit says stop, or when it gets nowhere.
 
     Without SPEC: the only one of spec.md, SPEC.md, PROMPT.md, .ralph/PROMPT.md, specs/*.md. An open run of the same
     spec goes on where it stopped.
@@ -129,9 +158,9 @@ def resume(  # noqa: PLR0917  one parameter per flag is how typer declares them
     log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
-    """Go on with a run, with other limits if you like. No counter starts anew.
+    """Go on with a run, with other limits if you like.
 
-    A run that ended on a budget or limit needs that limit raised.
+    No counter starts anew. A run that ended on a budget or limit needs that limit raised.
 
     Example:
       runner resume last --max-cost 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from runner import __version__
@@ -14,13 +16,15 @@ app = typer.Typer(
     help=(
         "Run an LLM agent against a spec, again and again, under a cap that holds,"
         " until the spec's own checks say it is done.\n\n"
+        "`runner help COMMAND` says more of a command.\n\n"
         "Examples:\n\n"
-        "  runner init                          write a commented spec.md\n\n"
-        "  runner loop spec.md --max-cost 2     work on it, for at most 2 dollars\n\n"
-        "  runner runs                          what ran, what it cost, how it ended\n\n"
-        "  runner log last --follow             every step of the newest run"
+        "  runner init                        write a commented spec.md\n\n"
+        "  runner loop spec.md --max-cost 2   work on it, for at most 2 dollars\n\n"
+        "  runner runs                        what ran, what it cost, how it ended\n\n"
+        "  runner show last                   the newest run, and how to go on"
     ),
     rich_markup_mode=None,
+    add_completion=False,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,12 +53,12 @@ def command(keys: Keys) -> int:
     try:
         result: object = app(obj=keys, standalone_mode=False)
     except typer.TyperException as error:
-        from runner.errors import ConfigError
-
         if error.__class__.__name__ == "NoArgsIsHelpError":  # a group named alone: its help, as `runner` alone gives
             typer.echo(error.format_message())
             return 2
-        raise ConfigError(error.format_message(), hint="see `runner --help`, or --help of the command") from error
+        from runner.cli.usage import explained
+
+        raise explained(error, sys.argv[1:]) from error
     except typer.Abort:
         return 130
     except SystemExit as error:

@@ -20,10 +20,11 @@ def protect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> int:
-    """List a run's protected files: unchanged, changed by the agent or by somebody else, accepted.
+    """List a run's protected files, or accept a change of one.
 
-    While one of them differs from checkpoint 0 the run is not done. A change of yours counts once you accept it; one
-    the agent made cannot be accepted. PATH is relative to the workspace.
+    A file is unchanged, changed by the agent or by somebody else, or accepted. While one of them differs from
+    checkpoint 0 the run is not done. A change of yours counts once you accept it; one the agent made cannot be
+    accepted. PATH is relative to the workspace.
 
     Exit codes: 0 fine or accepted, 1 refused, 2 no such run or file.
 

@@ -19,10 +19,11 @@ def rollback(
     force: Annotated[bool, typer.Option("--force", help="Also over changes somebody else made; kept first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> int:
-    """Set a run's workspace back to a checkpoint, byte by byte; keep what is there first.
+    """Set a run's workspace back to a checkpoint, byte by byte.
 
-    Refused when somebody else changed a file since the run's last checkpoint (they are named), and while the run is
-    driven. A run with its own working copy is rolled back there. The printed undo brings everything forward again.
+    What is there is kept first. Refused when somebody else changed a file since the run's last checkpoint (they are
+    named), and while the run is driven. A run with its own working copy is rolled back there. The printed undo brings
+    everything forward again.
 
     Exit codes: 0 done, 1 refused, 2 no such run or checkpoint, 75 the run or its workspace is busy.
 

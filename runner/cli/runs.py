@@ -24,7 +24,9 @@ def runs(
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
 ) -> None:
-    """List what ran, newest first: how it stands, what it reached, what it cost.
+    """List what ran: how it stands, what it reached and cost.
+
+    The newest comes first.
 
     Example:
       runner runs --limit 5
@@ -100,7 +102,9 @@ def show(
     run: Run = "last",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
 ) -> None:
-    """Show one run whole: limits, money, iterations, checks, what is missing, and how to go on.
+    """Show one run whole: limits, money, checks, what is next.
+
+    Each iteration has a line; what keeps the run from being done is named, and the command that goes on.
 
     Example:
       runner show last

@@ -13,7 +13,7 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     group = typer.Typer(
-        help="Say what is understood of a spec, what it costs at worst, and whether every cap can bind.",
+        help="Say what is understood of a spec, and what it may cost.",
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -24,19 +24,22 @@ def register(app: typer.Typer) -> None:
 
 
 def _specs() -> None:
-    """Say what is understood of a spec, what it costs at worst, and whether every cap can bind."""
+    """Say what is understood of a spec, and what it may cost."""
 
 
 def check(
     context: typer.Context,
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="The spec; `-` reads standard input.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Price it for this model.")] = None,
-    prices: Annotated[Path | None, typer.Option("--prices", help="More prices, TOML (also RUNNER_PRICES).")] = None,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", metavar="FILE", help="More prices, TOML (also RUNNER_PRICES).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything understood as JSON.")] = False,
 ) -> int:
-    """Say what is understood of a spec, what it costs at worst, and whether every cap can bind.
+    """Say what is understood of a spec, and what it may cost.
 
-    Nothing is written or sent, and no key is needed. Without FILE the spec is found as `runner loop` finds it.
+    That is: what it asks for, which checks judge it, what it costs at worst, and whether every cap can bind. Nothing is
+    written or sent, and no key is needed. Without FILE the spec is found as `runner loop` finds it.
 
     Exit codes: 0 it can run, 2 something is wrong, named with file and line.
 

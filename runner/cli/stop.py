@@ -21,20 +21,21 @@ def stop(
     every: Annotated[bool, typer.Option("--all", help="Stop every run of this state directory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how each run came to stand, as JSON.")] = False,
 ) -> int:
-    """Stop a run, or all of them. Once this returns, no request of theirs reaches a provider.
+    """Stop a run, or all; then no request reaches a provider.
 
-    A run's driver is asked first: it cuts the call under way, keeps a checkpoint and ends with exit code 9. One that
-    does not answer within about 4 seconds is killed. A run that nobody drives (crashed, interrupted, parked) is ended
-    too, so that the next `runner loop`, cron's included, does not go on with it. Returns within 6 seconds.
+    Once this returns, no request of theirs leaves any more. A run's driver is asked first: it cuts the call under way,
+    keeps a checkpoint and ends with exit code 9. One that does not answer within about 4 seconds is killed. A run that
+    nobody drives (crashed, interrupted, parked) is ended too, so that the next `runner loop`, cron's included, does not
+    go on with it. Returns within 6 seconds.
 
     Exit codes: 0 everything stands still, 1 something does not (it is named), 2 no such run.
+
+    A stopped run goes on with `runner resume RUN`.
 
     Examples:
       runner stop last
 
       runner stop --all
-
-    A stopped run goes on with `runner resume RUN`.
     """
     import os
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+if TYPE_CHECKING:
+    from runner.cli.pages import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +23,34 @@ class Listed:
 
 
 COMMANDS = {
-    "loop": Listed("loop", "Run the agent on a spec until its checks say it is done, or a limit says stop."),
-    "resume": Listed("loop", "Go on with a run, with other limits if you like. No counter starts anew."),
-    "stop": Listed("stop", "Stop a run, or all of them. Once this returns, no request of theirs reaches a provider."),
-    "runs": Listed("runs", "List what ran, newest first: how it stands, what it reached, what it cost."),
-    "show": Listed("runs", "Show one run whole: limits, money, iterations, checks, what is missing, and how to go on."),
-    "checkpoints": Listed(
-        "checkpoints", "List the checkpoints of a run: when, why, what changed, and the score where one was given."
-    ),
-    "diff": Listed(
-        "checkpoints",
-        "Show what changed between two checkpoints of a run, from its first to its last if none is named.",
-    ),
-    "log": Listed(
-        "log",
-        "Print every step of a run; `verify` tells whether its log is as it was written, `repair` writes it anew.",
-    ),
-    "where": Listed("where", "List everything runner owns on this machine, with sizes. Nothing is made by looking."),
-    "clean": Listed(
-        "where", "Remove old ended runs with their logs and checkpoints, or everything. Lists first, and asks."
-    ),
-    "rollback": Listed(
-        "rollback", "Set a run's workspace back to a checkpoint, byte by byte; keep what is there first."
-    ),
-    "apply": Listed("apply", "Bring what a run did in its own working copy into your directory."),
-    "export": Listed(
-        "apply", "Write a run's checkpoints as the branch `runner/RUN` of your repository, a commit each."
-    ),
-    "budget": Listed("budget", "Show and set the caps that runs of a project, a user or a model share."),
-    "protect": Listed(
-        "protect", "List a run's protected files: unchanged, changed by the agent or by somebody else, accepted."
-    ),
-    "spec": Listed("spec", "Say what is understood of a spec, what it costs at worst, and whether every cap can bind."),
-    "init": Listed("init", "Write a commented spec to begin with. A file that is there already is never touched."),
+    "loop": Listed("loop", "Run the agent on a spec until its checks say it is done."),
+    "resume": Listed("loop", "Go on with a run, with other limits if you like."),
+    "stop": Listed("stop", "Stop a run, or all; then no request reaches a provider."),
+    "runs": Listed("runs", "List what ran: how it stands, what it reached and cost."),
+    "show": Listed("runs", "Show one run whole: limits, money, checks, what is next."),
+    "checkpoints": Listed("checkpoints", "List a run's checkpoints: when, why, what changed."),
+    "diff": Listed("checkpoints", "Show what changed between two checkpoints of a run."),
+    "log": Listed("log", "Print every step of a run, or check that its log is whole."),
+    "where": Listed("where", "List everything runner owns on this machine, with sizes."),
+    "clean": Listed("where", "Remove old ended runs, or everything; list first, and ask."),
+    "rollback": Listed("rollback", "Set a run's workspace back to a checkpoint, byte by byte."),
+    "apply": Listed("apply", "Bring what a run did in its own copy into your directory."),
+    "export": Listed("apply", "Write a run's checkpoints as a branch of your repository."),
+    "budget": Listed("budget", "Show and set the caps that several runs share."),
+    "protect": Listed("protect", "List a run's protected files, or accept a change of one."),
+    "spec": Listed("spec", "Say what is understood of a spec, and what it may cost."),
+    "init": Listed("init", "Write a commented spec to begin with."),
+    "record": Listed("record", "Write a recording of a run, to play it again at no cost."),
+    "help": Listed("help", "Show the help of a command, as its --help does."),
+}
+
+# How `runner --help` lists them. What is named here and not above is not shown; what is in no group comes last.
+GROUPS = {
+    "Run": ("init", "spec", "loop", "resume", "stop"),
+    "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
+    "Take over, or take back": ("apply", "export", "rollback", "record"),
+    "Bounds": ("budget", "protect"),
+    "This machine": ("config", "models", "doctor", "where", "clean", "completion", "help"),
 }
 
 
@@ -63,13 +61,43 @@ class Later(TyperCommand):
         super().__init__(name, short_help=listed.line, rich_markup_mode=None)
         self._module = listed.module
 
+    def real(self) -> Shown | ShownGroup:
+        """Import the real one."""
+        return real(self._module, self.name or "")
+
     # typer keeps the types of contexts to itself
     def make_context(self, *arguments: Any, **extra: Any) -> Any:  # noqa: ANN401  as above
         """Begin the real command."""
-        return real(self._module, self.name or "").make_context(*arguments, **extra)
+        return self.real().make_context(*arguments, **extra)
 
 
-class Tree(TyperGroup):
+class Shown(TyperCommand):
+    """A command whose `--help` begins with examples."""
+
+    # typer keeps the types of contexts to itself
+    def get_help(self, ctx: Any) -> str:  # noqa: ANN401  as above
+        """Give the help as text, as wide as the terminal is."""
+        return _help(self, ctx)
+
+
+class ShownGroup(TyperGroup):
+    """A group of commands, shown in the same way."""
+
+    # as above
+    def get_help(self, ctx: Any) -> str:  # noqa: ANN401  as above
+        """As of a command."""
+        return _help(self, ctx)
+
+
+# as above
+def _help(command: Shown | ShownGroup, ctx: Any) -> str:  # noqa: ANN401  as above
+    from runner.cli.helping import rendered
+    from runner.cli.pages import page
+
+    return rendered(page(command, tuple(ctx.command_path.split()[1:])))
+
+
+class Tree(ShownGroup):
     """The group of all listed commands."""
 
     # what a group is made of is typer's own business
@@ -78,18 +106,75 @@ class Tree(TyperGroup):
         for name, listed in COMMANDS.items():
             self.add_command(Later(name, listed))
 
+    # as above
+    def get_help(self, ctx: Any) -> str:  # noqa: ANN401  as above
+        """Give the help with the commands by group, importing none of them."""
+        from runner.cli.helping import rendered
 
-# what typer returns here has no public name
-def real(module: str, name: str) -> Any:  # noqa: ANN401  as above
+        return rendered(self.page())
+
+    def page(self) -> Page:
+        """Describe the program as a whole, with the lines of its commands and no more of them."""
+        from dataclasses import replace
+
+        from runner.cli.pages import page
+
+        listed = tuple((title, tuple(names.items())) for title, names in grouped().items())
+        return replace(page(self, (), deep=False), commands=listed)
+
+
+def root() -> Tree:
+    """Give the program as typer builds it."""
+    from runner.cli.main import app
+
+    tree = get_command(app)
+    if not isinstance(tree, Tree):
+        msg = "the program is no tree of commands"
+        raise TypeError(msg)
+    return tree
+
+
+def every() -> Page:
+    """Describe the program and every command in it, in the order of the list. Imports all of them."""
+    from dataclasses import replace
+
+    from runner.cli.pages import page
+
+    names = [name for names in grouped().values() for name in names]
+    return replace(root().page(), pages=tuple(page(real(COMMANDS[name].module, name), (name,)) for name in names))
+
+
+def grouped() -> dict[str, dict[str, str]]:
+    """Give the groups of `runner --help`, each with its commands and their lines."""
+    groups = {
+        title: {name: COMMANDS[name].line for name in names if name in COMMANDS} for title, names in GROUPS.items()
+    }
+    shown = {name for names in groups.values() for name in names}
+    groups["More"] = {name: listed.line for name, listed in COMMANDS.items() if name not in shown}
+    return {title: names for title, names in groups.items() if names}
+
+
+def real(module: str, name: str) -> Shown | ShownGroup:
     """Import a command's module and give the command as typer builds it."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_nothing)  # one command beside a callback stays a command of a group
     importlib.import_module(f"runner.cli.{module}").register(app)
+    _show_in_our_way(app)
     group = get_command(app)
-    if not isinstance(group, TyperGroup):
-        msg = f"runner.cli.{module} registers no commands"
+    command = group.commands[name] if isinstance(group, TyperGroup) else None
+    if not isinstance(command, Shown | ShownGroup):
+        msg = f"runner.cli.{module} registers no command {name!r}"
         raise TypeError(msg)
-    return group.commands[name]
+    return command
+
+
+def _show_in_our_way(app: typer.Typer) -> None:
+    for one in app.registered_commands:
+        one.cls = Shown
+    for group in app.registered_groups:
+        group.cls = ShownGroup
+        if group.typer_instance is not None:
+            _show_in_our_way(group.typer_instance)
 
 
 def _nothing() -> None:

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def where(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
 ) -> None:
-    """List everything runner owns on this machine, with sizes. Nothing is made by looking.
+    """List everything runner owns on this machine, with sizes.
+
+    Nothing is made by looking.
 
     Example:
       runner where
@@ -77,10 +79,10 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
 ) -> int:
-    """Remove old ended runs with their logs and checkpoints, or everything. Lists first, and asks.
+    """Remove old ended runs, or everything; list first, and ask.
 
-    Without a terminal it only lists, unless --yes is given. What a run spent stays counted in every budget; only
-    --all forgets that too. Open runs are never removed by age.
+    Their logs and checkpoints go with them. Without a terminal it only lists, unless --yes is given. What a run spent
+    stays counted in every budget; only --all forgets that too. Open runs are never removed by age.
 
     Examples:
       runner clean --older-than 7d --yes

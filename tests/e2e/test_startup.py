@@ -49,7 +49,7 @@ def test_help_imports_what_typer_does_and_a_handful_more(ran):
     typers = subprocess.run([sys.executable, "-c", baseline], capture_output=True, text=True, check=True).stdout.split()
     more = {name for name in imported(ran, "--help") - set(typers) if not name.startswith("typer")}
     assert {name for name in more if name.startswith("runner")} == {
-        "runner", "runner.__main__", "runner.cli", "runner.cli.edge", "runner.cli.main", "runner.cli.tree",
+        "runner", "runner.__main__", "runner.cli", "runner.cli.edge", "runner.cli.helping", "runner.cli.main", "runner.cli.pages", "runner.cli.tree",
         "runner.cli.typed",
         "runner.errors", "runner.handover", "runner.models", "runner.models.keys", "runner.secrets",
     }  # fmt: skip
