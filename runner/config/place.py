@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from runner.errors import StateError
+from runner.errors import ConfigError, StateError
 
 # SQLite's locks and shared memory do not hold across machines.
 _NETWORK = frozenset(
@@ -38,13 +38,28 @@ def default_state_dir() -> Path:
     """Tell the platform's place for state."""
     import platformdirs
 
-    return Path(platformdirs.user_state_dir("runner", appauthor=False))
+    return expanded(Path(platformdirs.user_state_dir("runner", appauthor=False)))
+
+
+def expanded(path: Path) -> Path:
+    """Put the home directory in the place of `~`. Raises ConfigError for a user who has none."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"no home directory is known, so {path} is nowhere", hint="set HOME, or name it: RUNNER_STATE_DIR=/path"
+        ) from None
+
+
+def network_kind(path: Path) -> str | None:
+    """Name the network file system that `path`, or what there is of the way to it, lies on; None: a local disk."""
+    return network_fs(nearest(path).resolve(), _mounts())
 
 
 def state_dir(path: Path) -> Path:
     """Make the state directory (mode 0700) and return it, absolute; StateError when it cannot serve."""
-    path = path.expanduser().absolute()
-    if (kind := network_fs(_existing(path).resolve(), _mounts())) is not None:
+    path = expanded(path).absolute()
+    if (kind := network_kind(path)) is not None:
         msg = f"the state directory {path} is on a network file system ({kind}), where a database's locks do not hold"
         raise StateError(msg, hint=_ELSEWHERE)
     try:
@@ -75,7 +90,8 @@ def network_fs(path: Path, mounts: str) -> str | None:
     return kind
 
 
-def _existing(path: Path) -> Path:
+def nearest(path: Path) -> Path:
+    """Give `path`, or the nearest directory above it that exists."""
     return next(one for one in (path, *path.parents) if one.exists() or one == one.parent)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -12,9 +11,9 @@ import msgspec
 
 from runner.config.dotenv import env_file as read_env_file
 from runner.config.environment import tool_env
-from runner.config.place import default_state_dir
-from runner.config.userfile import read_user_file
-from runner.errors import ConfigError
+from runner.config.place import default_state_dir, expanded
+from runner.config.userfile import KEYS, Stated, read_user_file
+from runner.errors import ConfigError, closest
 from runner.models.keys import KNOWN_KEYS
 from runner.secrets import Keys
 
@@ -22,9 +21,7 @@ T = TypeVar("T")
 
 VARIABLES: Mapping[str, str] = {
     "RUNNER_CONFIG": "The user's configuration file, in place of the platform's.",
-    "RUNNER_MODEL": "The model of a run that names none.",
-    "RUNNER_PRICES": "Prices added to the built-in book (TOML).",
-    "RUNNER_STATE_DIR": "Where everything runner owns lives.",
+    **{key.variable: key.about for key in KEYS.values() if key.variable},
     "OPENAI_BASE_URL": "Another server that speaks OpenAI's Chat Completions.",
 }
 """Environment variables runner reads, provider keys aside."""
@@ -36,10 +33,16 @@ BUDGET_WAIT_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Setting(Generic[T]):
-    """A value, and who said so: `built-in`, `spec`, `flag`, a variable's name, or a file's path."""
+    """A value, and who said so: `built-in`, `spec`, `flag`, a variable's name, or a file's path with the line."""
 
     value: T
     source: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The source as people find it: a file with its line."""
+        return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +81,26 @@ class Settings:
     file_keys: Keys
     notes: tuple[str, ...] = ()
 
-    def shown(self) -> Iterator[tuple[str, object, str]]:
-        """Give each setting's name, value and source, in order."""
+    @property
+    def apart(self) -> Setting[bool]:
+        """Whether a new run works in a copy: unattended ones do, unless somebody said otherwise."""
+        if self.worktree.source == "built-in" and self.unattended.value:
+            return Setting(value=True, source="unattended")
+        return self.worktree
+
+    def named(self) -> dict[str, Setting[object]]:
+        """Give every setting by its name, in order."""
+        found: dict[str, Setting[object]] = {}
         for one in fields(self):
             setting: object = getattr(self, one.name)
             if isinstance(setting, Setting):
                 # a Setting of something: of what, matters to nobody who shows it
-                known = cast("Setting[object]", setting)
-                yield one.name, known.value, known.source
+                found[one.name] = cast("Setting[object]", setting)
+        return found
+
+    def shown(self) -> Iterator[tuple[str, object, str]]:
+        """Give each setting's name, value and source, in order."""
+        return ((name, setting.value, setting.source) for name, setting in self.named().items())
 
     def tool_env(self) -> dict[str, str]:
         """Choose the variables that tools, checks, setup and services get."""
@@ -99,7 +114,7 @@ class Settings:
 def user_config_path(environ: Mapping[str, str]) -> tuple[Path, bool]:
     """Tell where the user's configuration file is, and whether it was named (then it must exist)."""
     if named := environ.get("RUNNER_CONFIG"):
-        return Path(named).expanduser().absolute(), True
+        return expanded(Path(named)).absolute(), True
     import platformdirs
 
     return Path(platformdirs.user_config_dir("runner", appauthor=False)) / "config.toml", False
@@ -138,16 +153,16 @@ def load(
             path=path,
             hint="lower min_output",
         )
-    model = chosen.text("model", "RUNNER_MODEL")
-    prices = chosen.path("prices", "RUNNER_PRICES")
-    place = chosen.path("state_dir", "RUNNER_STATE_DIR")
+    model = chosen.text("model")
+    prices = chosen.path("prices")
+    place = chosen.path("state_dir")
     return Settings(
         model=_over(_over(model, spec_model, "spec"), flags.model, "flag"),
         prices=_over(prices, flags.prices, "flag"),
         project=chosen.text("project"),
         state_dir=Setting(default_state_dir(), "built-in")
         if place.value is None
-        else Setting(place.value, place.source),
+        else Setting(place.value, place.source, place.line),
         unattended=_over_flag(chosen.flag("unattended"), flags.unattended),
         worktree=_over_flag(chosen.flag("worktree"), flags.worktree),
         tools_env=chosen.names("tools.env"),
@@ -157,7 +172,7 @@ def load(
         min_output=min_output,
         max_output=max_output,
         budget_wait_s=chosen.whole("budget_wait", BUDGET_WAIT_S),
-        openai_base_url=chosen.text("", "OPENAI_BASE_URL"),
+        openai_base_url=chosen.variable("OPENAI_BASE_URL"),
         environ=plain,
         file_keys=Keys({name: value for name, value in listed.items() if name in KNOWN_KEYS and value}, str(env_file)),
         notes=tuple(notes),
@@ -168,41 +183,52 @@ def load(
 class _Chosen:
     """Looks a setting up: env file, environment, user's file; each typed reader has one kind of value."""
 
-    user: dict[str, object]
+    user: dict[str, Stated]
     user_path: str
     environ: Mapping[str, str]
     listed: Mapping[str, str]
     env_file: str
 
-    def _find(self, name: str, variable: str, read: Callable[[str], T], kind: type[T]) -> Setting[T] | None:
-        if text := self.environ.get(variable, "").strip():
-            return Setting(read(text), self.env_file if variable in self.listed else variable)
-        value = self.user.get(name)
-        return Setting(value, self.user_path) if isinstance(value, kind) else None
+    def _find(self, name: str, read: Callable[[str], T], kind: type[T]) -> Setting[T] | None:
+        if found := self._variable(KEYS[name].variable):
+            return Setting(read(found.value), found.source)
+        stated = self.user.get(name)
+        if stated is None or not isinstance(stated.value, kind):
+            return None
+        return Setting(stated.value, self.user_path, stated.line)
 
-    def text(self, name: str, variable: str = "") -> Setting[str | None]:
-        found = self._find(name, variable, str, str)
+    def _variable(self, name: str) -> Setting[str] | None:
+        if text := self.environ.get(name, "").strip():
+            return Setting(text, self.env_file if name in self.listed else name)
+        return None
+
+    def variable(self, name: str) -> Setting[str | None]:
+        found = self._variable(name)
         return Setting(None, "built-in") if found is None else Setting(found.value, found.source)
 
-    def path(self, name: str, variable: str) -> Setting[Path | None]:
-        found = self._find(name, variable, lambda text: Path(text).expanduser(), Path)
-        return Setting(None, "built-in") if found is None else Setting(found.value, found.source)
+    def text(self, name: str) -> Setting[str | None]:
+        found = self._find(name, str, str)
+        return Setting(None, "built-in") if found is None else Setting(found.value, found.source, found.line)
+
+    def path(self, name: str) -> Setting[Path | None]:
+        found = self._find(name, lambda text: expanded(Path(text)), Path)
+        return Setting(None, "built-in") if found is None else Setting(found.value, found.source, found.line)
 
     def whole(self, name: str, default: int) -> Setting[int]:
-        return self._find(name, "", int, int) or Setting(default, "built-in")
+        return self._find(name, int, int) or Setting(default, "built-in")
 
     def flag(self, name: str) -> Setting[bool]:
-        return self._find(name, "", bool, bool) or Setting(value=False, source="built-in")
+        return self._find(name, bool, bool) or Setting(value=False, source="built-in")
 
     def names(self, name: str) -> Setting[tuple[str, ...]]:
-        value = self.user.get(name)
-        if not isinstance(value, tuple):
+        stated = self.user.get(name)
+        if stated is None or not isinstance(stated.value, tuple):
             return Setting((), "built-in")
-        return Setting(msgspec.convert(value, tuple[str, ...]), self.user_path)
+        return Setting(msgspec.convert(stated.value, tuple[str, ...]), self.user_path, stated.line)
 
     def argv(self, name: str) -> Setting[tuple[str, ...] | None]:
         found = self.names(name)
-        return Setting(found.value or None, found.source)
+        return Setting(found.value or None, found.source, found.line)
 
 
 def _over(setting: Setting[T], value: T, source: str) -> Setting[T]:
@@ -217,6 +243,6 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """Say which RUNNER_ variables look like a slip; others belong to somebody else (CI systems set RUNNER_OS…)."""
     for name in environ:
         if name.startswith("RUNNER_") and name not in VARIABLES:
-            near = get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
+            near = closest(name, VARIABLES, cutoff=0.85)
             if near:
-                yield f"{name} is set and means nothing to runner: did you mean {near[0]}?"
+                yield f"{name} is set and means nothing to runner: did you mean {near}?"

@@ -6,25 +6,42 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
 
 from runner.config.environment import refuse_key
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.values import parse_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key: `kind` and `default` in words, `read` narrows a TOML value or raises ValueError."""
+    """One key: `kind` and `default` in words, `read` narrows a TOML value or raises ValueError.
+
+    `example` is a value as TOML, `variable` the environment variable that says the same and wins.
+    """
 
     name: str
     kind: str
     default: str
     about: str
     read: Callable[[object], object]
+    example: str
+    variable: str = ""
+
+    @property
+    def field(self) -> str:
+        """The name of this setting in `Settings`."""
+        return "budget_wait_s" if self.name == "budget_wait" else self.name.replace(".", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A value of the file, and the line it stands on (None where that cannot be told)."""
+
+    value: object
+    line: int | None
 
 
 def _text(value: object) -> object:
@@ -35,7 +52,7 @@ def _text(value: object) -> object:
 
 
 def _path(value: object) -> object:
-    return Path(str(_text(value))).expanduser()
+    return Path(str(_text(value)))
 
 
 def _flag(value: object) -> object:
@@ -95,31 +112,77 @@ def _tool_names(value: object) -> object:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def _key(name: str, kind: str, default: str, about: str, read: Callable[[object], object]) -> tuple[str, Key]:
-    return name, Key(name=name, kind=kind, default=default, about=about, read=read)
+_KEYS = (
+    Key(
+        name="model", kind="text", default="the first provider with a key", read=_text, variable="RUNNER_MODEL",
+        about="The model of a run that names none.", example='"openai/gpt-5-mini"',
+    ),
+    Key(
+        name="prices", kind="path", default="the built-in book", read=_path, variable="RUNNER_PRICES",
+        about="Prices added to the built-in book (TOML).", example='"~/prices.toml"',
+    ),
+    Key(
+        name="project", kind="text", default="the repository's first commit", read=_text,
+        about="The project whose budget runs share.", example='"shop"',
+    ),
+    Key(
+        name="state_dir", kind="path", default="the platform's", read=_path, variable="RUNNER_STATE_DIR",
+        about="Where everything runner owns lives.", example='"~/.local/state/runner"',
+    ),
+    Key(
+        name="unattended", kind="true or false", default="false", read=_flag,
+        about="Run as if nobody were at the terminal.", example="true",
+    ),
+    Key(
+        name="worktree", kind="true or false", default="false", read=_flag,
+        about="Work in a copy; `runner apply` brings the result back.", example="true",
+    ),
+    Key(
+        name="tools.env", kind="list of names", default="[]", read=_tool_names,
+        about="Variables tools get beside PATH, HOME, LANG, TMPDIR.", example='["CARGO_HOME"]',
+    ),
+    Key(
+        name="secrets", kind="list of names", default="[]", read=_names,
+        about="Variables whose values are masked like keys.", example='["DB_PASSWORD"]',
+    ),
+    Key(
+        name="on_stop", kind="command, as a list", default="none", read=_argv,
+        about="Run when a run stops; its JSON on standard input.", example='["notify-send", "a run stopped"]',
+    ),
+    Key(
+        name="on_park", kind="command, as a list", default="none", read=_argv,
+        about="Run when a run parks; its JSON on standard input.", example='["notify-send", "a run waits"]',
+    ),
+    Key(
+        name="min_output", kind="tokens", default="1024", read=_tokens,
+        about="The least output worth a call.", example="1024",
+    ),
+    Key(
+        name="max_output", kind="tokens", default="16384", read=_tokens,
+        about="The most output asked of a model in one call.", example="16384",
+    ),
+    Key(
+        name="budget_wait", kind="duration", default="10m", read=_duration,
+        about="How long to wait for other runs' holds.", example='"10m"',
+    ),
+)  # fmt: skip
+
+KEYS: Mapping[str, Key] = {key.name: key for key in _KEYS}
+"""Every key there is: the file, its example, the reference and `runner config` follow this table."""
 
 
-KEYS: Mapping[str, Key] = dict(
-    (
-        _key("model", "text", "the first provider with a key", "The model of a run that names none.", _text),
-        _key("prices", "path", "the built-in book", "Prices added to the built-in book (TOML).", _path),
-        _key("project", "text", "the repository's first commit", "The project whose budget runs share.", _text),
-        _key("state_dir", "path", "the platform's", "Where everything runner owns lives.", _path),
-        _key("unattended", "true or false", "false", "Run as if nobody were at the terminal.", _flag),
-        _key("worktree", "true or false", "false", "Work in a copy; `runner apply` brings the result back.", _flag),
-        _key("tools.env", "list of names", "[]", "Variables tools get beside PATH, HOME, LANG, TMPDIR.", _tool_names),
-        _key("secrets", "list of names", "[]", "Variables whose values are masked like keys.", _names),
-        _key("on_stop", "command, as a list", "none", "Run when a run stops; its JSON on standard input.", _argv),
-        _key("on_park", "command, as a list", "none", "Run when a run parks; its JSON on standard input.", _argv),
-        _key("min_output", "tokens", "1024", "The least output worth a call.", _tokens),
-        _key("max_output", "tokens", "16384", "The most output asked of a model in one call.", _tokens),
-        _key("budget_wait", "duration", "10m", "How long to wait for other runs' holds.", _duration),
-    )
-)
+def example() -> str:
+    """A configuration file with every key, each commented out: a `#` without a blank goes away to set one."""
+    top = "# The configuration of runner. Take away the # before a key to set it; `runner config` shows what is in"
+    parts = [f"{top}\n# force and where it comes from, `runner config --path` where this file belongs.\n"]
+    for key in KEYS.values():
+        more = f"; {key.variable} wins over it" if key.variable else ""
+        parts.append(f"# {key.about}\n# {key.kind}; default: {key.default}{more}\n#{key.name} = {key.example}\n")
+    return "\n".join(parts)
 
 
-def read_user_file(path: Path, *, required: bool) -> dict[str, object]:
-    """Read the file into values by full key name (`tools.env`). Absent: no values, or ConfigError if `required`."""
+def read_user_file(path: Path, *, required: bool) -> dict[str, Stated]:
+    """Read what the file says, by full key name (`tools.env`). Absent: nothing, or ConfigError if `required`."""
     try:
         text = path.read_bytes().decode()
         table = tomllib.loads(text)
@@ -134,20 +197,20 @@ def read_user_file(path: Path, *, required: bool) -> dict[str, object]:
         line, column = (int(found[1]), int(found[2])) if found else (None, None)
         what = str(error).partition(" (at ")[0]
         raise ConfigError(
-            f"not TOML: {what}", path=path, line=line, column=column, hint="the keys are in docs/reference/config.md"
+            f"not TOML: {what}", path=path, line=line, column=column, hint="`runner config --example` shows every key"
         ) from None
     except UnicodeDecodeError:
         raise ConfigError("not UTF-8", path=path, hint="save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path=path, hint="check its owner and mode") from None
-    values: dict[str, object] = {}
+    values: dict[str, Stated] = {}
     for name, raw in _flat(table):
         if (key := KEYS.get(name)) is None:
-            near = get_close_matches(name, KEYS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(KEYS)}"
+            near = closest(name, KEYS)
+            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(KEYS)}"
             raise ConfigError(f"unknown key '{name}'", path=path, line=_line(text, name), hint=hint)
         try:
-            values[name] = key.read(raw)
+            values[name] = Stated(key.read(raw), _line(text, name))
         except ValueError as error:
             raise ConfigError(
                 f"{name} is not a {key.kind}" if not str(error) else f"{name}: {error}",
