@@ -13,7 +13,7 @@ from runner.errors import ConfigError, NotFoundError
 from runner.events.facts import CallSettled, CheckpointMade, ChecksFinished, Warned
 from runner.policy.model import Policy
 from runner.policy.rules import missing
-from runner.state import Scored, evolve
+from runner.state import Scored, evolve, pass_over
 from runner.state import State as RunState
 from runner.store import journal
 from runner.store.database import Database
@@ -144,7 +144,7 @@ def picture(found: Look, name: str) -> Picture:
     for one in stored:
         stamped = journal.known(row.id, one)
         if stamped is None:
-            state = replace(state, seq=one.seq)
+            state = pass_over(state, one.seq)
             continue
         state = evolve(state, stamped.event, one.at, one.seq)
         match stamped.event:

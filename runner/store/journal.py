@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
 from runner.errors import LeaseLostError, NotFoundError, StateError
 from runner.events.codec import GENESIS, chain, decode, encode
 from runner.events.facts import Event, RunCreated, Stamped
-from runner.state import State, evolve
+from runner.state import State, evolve, pass_over
 from runner.store.database import Database
 from runner.values import Ms
 
@@ -93,22 +93,26 @@ def rows(database: Database, run: str, *, after: int = 0) -> Iterator[Row]:
 
 def known(run: str, row: Row) -> Stamped | None:
     """A stored event as a fact; None for a kind this version does not know. Raises StateError if it is damaged."""
-    try:
-        event = decode(row.kind, row.body)
-    except msgspec.ValidationError as error:
-        msg = f"event {row.seq} of run {run} is damaged: {error}"
-        raise StateError(msg, hint=f"runner log verify {run}") from error
+    event = _fact(run, row)
     if event is None:
         return None
     return Stamped(run=run, seq=row.seq, at=row.at, event=event, prev=row.prev, hash=row.hash)
+
+
+def _fact(run: str, row: Row) -> Event | None:
+    try:
+        return decode(row.kind, row.body)
+    except msgspec.ValidationError as error:
+        msg = f"event {row.seq} of run {run} is damaged: {error}"
+        raise StateError(msg, hint=f"runner log verify {run}") from error
 
 
 def fold(run: str, stored: Iterator[Row]) -> State:
     """The state after these events; unknown kinds move only the head."""
     state = State()
     for row in stored:
-        stamped = known(run, row)
-        state = replace(state, seq=row.seq) if stamped is None else evolve(state, stamped.event, row.at, row.seq)
+        event = _fact(run, row)
+        state = pass_over(state, row.seq) if event is None else evolve(state, event, row.at, row.seq)
     return state
 
 

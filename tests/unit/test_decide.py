@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from runner import decide as commands
 from runner.decide import decide
@@ -327,7 +328,7 @@ def test_iterations_run_out():
 )
 def test_a_stall_names_its_evidence(scores, trees, rule):
     events = [e for n, (s, t) in enumerate(zip(scores, trees, strict=True), 1) for e in one_iteration(n, s, t)]
-    state = replace(state_after(BASE, *events), limits=Limits())
+    state = structs.replace(state_after(BASE, *events), limits=Limits())
     command = decide(state, replace(CHECKED, promise="X"), 1_000)
     assert isinstance(command, commands.Stop)
     assert command.reason.rule == rule
@@ -335,7 +336,7 @@ def test_a_stall_names_its_evidence(scores, trees, rule):
 
 def test_a_better_score_is_no_stall():
     events = [e for n, s in enumerate((0.1, 0.2, 0.3, 0.4), 1) for e in one_iteration(n, s, "t" + str(n))]
-    state = replace(state_after(BASE, *events), limits=Limits())
+    state = structs.replace(state_after(BASE, *events), limits=Limits())
     assert decide(state, CHECKED, 1_000) == commands.StartIteration(5)
 
 
@@ -343,7 +344,7 @@ def test_a_stalled_run_resumed_by_its_user_gets_a_new_window():
     events = [e for n in range(1, 5) for e in one_iteration(n, 0.5, f"t{n}")]
     stopped = facts.RunStopped(kind=StopKind.STALLED, rule="stall.score")
     same = facts.WorkspaceCompared(tree=BASE.tree)
-    state = replace(state_after(BASE, *events, stopped, RESUMED, same), limits=Limits())
+    state = structs.replace(state_after(BASE, *events, stopped, RESUMED, same), limits=Limits())
     assert decide(state, CHECKED, 1_000) == commands.StartIteration(5)
 
 
