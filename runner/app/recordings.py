@@ -107,7 +107,13 @@ def recording(found: Look, name: str) -> Made:
         msg = f"run {row.id} has no reply to record: no model call of it was answered"
         raise RefusedError(msg, hint=f"runner show {row.id}")
     masked = Counter[str]()
-    header = {"recording": 1, "model": story.created.model, "about": f"run {row.id} of {story.created.spec_path}"}
+    # what a call was priced as: the model itself, also where the run was a replay
+    model = next((story.sent[one.call].model for one in story.replies.values() if one.call in story.sent), "")
+    header = {
+        "recording": 1,
+        "model": model or story.created.model,
+        "about": f"run {row.id} of {story.created.spec_path}",
+    }
     lines = [_line(header), *(_line(_reply(one, story, masked)) for one in story.replies.values())]
     return Made(
         run=row.id,
