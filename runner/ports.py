@@ -349,3 +349,7 @@ class Screen(Protocol):
     def text(self, piece: str) -> None:
         """Streamed text of the reply under way."""
         ...
+
+    def output(self, data: bytes) -> None:
+        """What a running command printed, as it comes and unmasked."""
+        ...

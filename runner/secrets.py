@@ -73,7 +73,7 @@ class Vault:
     8 characters, or part of its own mark.
     """
 
-    __slots__ = ("_forms", "ignored", "names")
+    __slots__ = ("_forms", "_spaced", "ignored", "names")
 
     def __init__(self, known: Mapping[str, str]) -> None:
         forms: dict[str, str] = {}
@@ -93,6 +93,7 @@ class Vault:
         self.ignored: tuple[str, ...] = tuple(ignored)
         # Longest first: a value that contains another one is replaced whole.
         self._forms = sorted(forms.items(), key=lambda item: (-len(item[0]), item[0]))
+        self._spaced = [form for form, _ in self._forms if not (form.isascii() and form.isprintable()) or " " in form]
 
     def __repr__(self) -> str:
         return f"Vault({', '.join(self.names)})"
@@ -107,6 +108,16 @@ class Vault:
     def found_in(self, text: str) -> str | None:
         """Name the secret that `text` contains, if it contains one."""
         return next((name for form, name in self._forms if form in text), None)
+
+    def begun(self, text: str) -> int:
+        """How many characters at the end of `text` may be the beginning of a secret that is more than one word."""
+        found = 0
+        for form in self._spaced:
+            for length in range(min(len(form) - 1, len(text)), found, -1):
+                if text.endswith(form[:length]):
+                    found = length
+                    break
+        return found
 
     @property
     def warnings(self) -> tuple[str, ...]:

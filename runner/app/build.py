@@ -39,6 +39,7 @@ class Parts:
     workspace: ShadowWorkspace
     recorder: JournalRecorder
     on_text: Callable[[str], None]
+    on_output: Callable[[bytes], None]
 
 
 def world(parts: Parts) -> World:
@@ -55,6 +56,7 @@ def world(parts: Parts) -> World:
         spec_path=spec_file,
         tick=tick,
         on_tick=_ticker(recorder),
+        on_output=parts.on_output,
     )
     model = catalog.build(
         parts.choice,

@@ -11,7 +11,7 @@ from pathlib import Path
 import runner
 from runner import loop
 from runner.agent.conversation import Conversation
-from runner.app import build, identity, signals
+from runner.app import build, identity, present, signals
 from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.app.plan import Draft, Plan, Sources, policy_of, price_note
@@ -40,7 +40,10 @@ UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What writing a run's journal takes. `say` gets sentences for the user, `mirror` each line of the log."""
+    """What writing a run's journal takes. `say` gets sentences for the user, `mirror` each line of the log.
+
+    `terminal` is there when the screen has one of its own.
+    """
 
     state: State
     database: Database
@@ -48,6 +51,7 @@ class Access:
     screen: Screen
     say: Callable[[str], None]
     mirror: Callable[[str], object] | None = None
+    terminal: signals.Terminal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,8 @@ def drive(
         if created is None:
             msg = f"run {run} has no beginning"
             raise StateError(msg)
+        streams = present.Streams(access.vault)
+        recorder.listen(lambda stamped, _: streams.event(stamped.event))
         file = build.spec_file_in(created)
         world = build.world(
             build.Parts(
@@ -158,12 +164,13 @@ def drive(
                 place=access.state.run(run),
                 workspace=workspace,
                 recorder=recorder,
-                on_text=access.screen.text,
+                on_text=present.both(streams.text, access.screen.text),
+                on_output=present.both(streams.output, access.screen.output),
             )
         )
         _follow(world.conversation, recorder, access.database, run)
         try:
-            with signals.listening(recorder):
+            with signals.listening(recorder, access.terminal), present.published(streams, access.state.run(run).now):
                 stop = loop.run(recorder, policy_of(spec, sources.settings), world)
                 _hook(stop, recorder.state, sources, access)
         finally:

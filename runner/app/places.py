@@ -46,6 +46,11 @@ class RunPlace:
         return self.root / "log.jsonl"
 
     @property
+    def now(self) -> Path:
+        """What its driver shows while it drives: see `runner.app.present`."""
+        return self.root / "now.json"
+
+    @property
     def artefacts(self) -> Path:
         return self.root / "artefacts"
 

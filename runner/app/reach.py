@@ -30,6 +30,9 @@ class NoScreen:
     def text(self, piece: str) -> None:
         """Show nothing."""
 
+    def output(self, data: bytes) -> None:
+        """Show nothing."""
+
     def say(self, line: str) -> None:
         """Tell the user on standard error, so that a result on standard output stays alone."""
         say(line)

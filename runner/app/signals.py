@@ -10,19 +10,30 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from runner.errors import StateError
 from runner.events.facts import StopAsked
 from runner.store.recorder import JournalRecorder
 
 POLL_S = 0.1
-_FIRST = b"\nrunner: finishing this step; Ctrl-C again stops now\n"
+_FIRST = "runner: finishing this step; Ctrl-C again stops now"
 _OVER = 0  # no signal has this number
 
 
+class Terminal(Protocol):
+    """A terminal that the screen draws on: it says what must be said there, and is given back while we are stopped."""
+
+    def say(self, line: str) -> None: ...
+    def pause(self) -> None: ...
+    def go_on(self) -> None: ...
+
+
 @contextmanager
-def listening(recorder: JournalRecorder) -> Generator[None]:
+def listening(recorder: JournalRecorder, terminal: Terminal | None = None) -> Generator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into facts, and watch the inbox for a stop, while the block runs.
+
+    Ctrl-Z stops the process as ever; a `terminal` is given back before that.
 
     The word of a signal comes through a pipe to a thread of its own. A handler in Python would run in the main
     thread: while that holds a lock, or not at all when the signal came just before it waits for a provider.
@@ -32,9 +43,11 @@ def listening(recorder: JournalRecorder) -> Generator[None]:
     heard = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's user wants the run to outlive the terminal
         heard.append(signal.SIGHUP)
+    if terminal is not None:
+        heard.append(signal.SIGTSTP)
     earlier = signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
     before = {one: signal.signal(one, _in_the_pipe) for one in heard}
-    watcher = threading.Thread(target=_watch, args=(recorder, ear), name="signals and inbox", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(recorder, ear, terminal), name="signals and inbox", daemon=True)
     watcher.start()
     try:
         yield
@@ -52,7 +65,7 @@ def _in_the_pipe(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the interpreter has put the signal's number into the pipe."""
 
 
-def _watch(recorder: JournalRecorder, ear: int) -> None:
+def _watch(recorder: JournalRecorder, ear: int, terminal: Terminal | None) -> None:
     interrupts, inbox_read = 0, False
     with selectors.DefaultSelector() as waiting:
         waiting.register(ear, selectors.EVENT_READ)
@@ -61,20 +74,35 @@ def _watch(recorder: JournalRecorder, ear: int) -> None:
             for number in numbers:
                 if number == _OVER:
                     return
+                if number == signal.SIGTSTP and terminal is not None:
+                    _sleep(terminal)
+                    continue
                 interrupts += number == signal.SIGINT
-                _stop(recorder, number, interrupts)
+                _stop(recorder, number, interrupts, terminal)
             with contextlib.suppress(StateError):  # the driver meets the same error where it can answer it
                 if not inbox_read and recorder.stop_waits():
                     inbox_read = True
                     recorder.interrupt.fire()
 
 
-def _stop(recorder: JournalRecorder, number: int, interrupts: int) -> None:
+def _sleep(terminal: Terminal) -> None:
+    """Stop, as Ctrl-Z asks, until the shell lets us go on."""
+    terminal.pause()
+    try:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    finally:
+        terminal.go_on()
+
+
+def _stop(recorder: JournalRecorder, number: int, interrupts: int, terminal: Terminal | None) -> None:
     """Pass one signal on: the first Ctrl-C lets the step finish, everything else stops now."""
     if number == signal.SIGINT and interrupts == 1:
         recorder.post(StopAsked(by="SIGINT", now=False))
+        if terminal is not None:
+            terminal.say(_FIRST)
+            return
         with contextlib.suppress(OSError):
-            os.write(2, _FIRST)
+            os.write(2, f"\n{_FIRST}\n".encode())
         return
     recorder.post(StopAsked(by="SIGINT" if number == signal.SIGINT else "SIGTERM", now=True))
     recorder.interrupt.fire()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from runner.app.look import resume_command, shared_budget
 from runner.app.places import State
 from runner.cli.edge import tell
 from runner.cli.lines import PlainScreen
+from runner.cli.live.terminal import coloured, fit
 from runner.errors import ConfigError, RefusedError
 from runner.log.stream import stream
 from runner.spec.check import understood
+from runner.spec.model import Spec
 from runner.spec.parse import parse_spec
 from runner.state import State as RunState
 from runner.store import journal
@@ -28,11 +32,12 @@ from runner.values import Limits, StopKind, StopReason, format_usd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """How much a person wants to see."""
+    """How much a person wants to see. `plain` wants lines even on a terminal."""
 
     quiet: bool
     as_json: bool
     log_stderr: bool
+    plain: bool = False
 
 
 def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
@@ -44,18 +49,19 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
         access, say = _access(draft.sources, view)
         say(f"going on with run {found.id} of this spec (--new starts another)")
         if drive.front_matter_changed(access.database, found.id, draft):
-            say("note: the spec's front matter has changed since that run began; it counts for new runs only")
+            access.say("note: the spec's front matter has changed since that run began; it counts for new runs only")
         return _go_on(found.id, asked, access, view)
     chosen = plan.complete(draft, asked)
     _refuse_unsound(chosen, asked)
     access, say = _access(chosen.sources, view)
     if found is not None:
         drive.end_without_driver(found.id, access, by="new", kind=StopKind.ABANDONED)
-        say(f"run {found.id} was abandoned; its unknown holds stay counted")
+        access.say(f"run {found.id} was abandoned; its unknown holds stay counted")
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
     engine = drive.Engine(choice=chosen.choice, entry=chosen.entry)
-    stop, state = drive.drive(run, chosen.spec, engine, chosen.sources, access)
+    with _watched(access, view, chosen.spec, run) as shown:
+        stop, state = drive.drive(run, chosen.spec, engine, chosen.sources, shown)
     return _end(stop, state, access, view)
 
 
@@ -87,9 +93,10 @@ def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
 
 
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
+    """Open the state directory; also give what says things that a person who wants quiet need not know."""
     state = State(config.state_dir(sources.settings.state_dir.value))
     screen = PlainScreen(sources.vault, quiet=view.quiet, to_stderr=view.as_json)
-    say = tell if view.as_json or view.quiet else screen.say
+    say = tell if view.quiet else screen.say
     access = drive.Access(
         state=state,
         database=state.open(),
@@ -98,7 +105,36 @@ def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[
         say=say,
         mirror=stream(sys.stderr) if view.log_stderr else None,
     )
-    return access, say
+    return access, _say_nothing if view.quiet else say
+
+
+def _say_nothing(_line: str) -> None:
+    """Quiet is quiet."""
+
+
+@contextmanager
+def _watched(access: drive.Access, view: View, spec: Spec, run: str) -> Generator[drive.Access]:
+    """Show the run live while the block drives it, where a terminal takes that; as lines everywhere else."""
+    torn = view.log_stderr and sys.stderr.isatty()
+    if view.quiet or view.plain or torn or not fit(os.environ):
+        yield access
+        return
+    from runner.cli.live.screen import LiveScreen
+
+    hints = (
+        f"Ctrl-C ends it after this step · from elsewhere: runner watch {run.rpartition('-')[2]}",
+        "Ctrl-C ends it after this step",
+        "Ctrl-C: stop",
+    )
+    screen = LiveScreen(
+        access.vault,
+        now=SystemClock().now,
+        hints=hints,
+        colour=coloured(os.environ),
+        target=spec.target if spec.checks else None,
+    )
+    with screen.shown():
+        yield replace(access, screen=screen, say=screen.say, terminal=screen)
 
 
 def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int:
@@ -121,7 +157,8 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
     )
     _may_go_on(run, state, limits[0])
     engine = drive.Engine(choice=choice, entry=entry)
-    stop, after = drive.drive(run, spec, engine, sources, access, seen=state.seq, limits=limits)
+    with _watched(access, view, spec, run) as shown:
+        stop, after = drive.drive(run, spec, engine, sources, shown, seen=state.seq, limits=limits)
     return _end(stop, after, access, view)
 
 

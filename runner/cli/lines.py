@@ -1,10 +1,13 @@
-"""Progress as plain lines: one per thing that happened, on standard output; never an error of the run's."""
+"""Progress as lines: one per thing that happened. Printed plainly here; never an error of the run's."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from enum import StrEnum
 
 from runner.cli.edge import let_go
+from runner.cli.output import harmless
 from runner.events.facts import (
     BoundViolated,
     CallRefused,
@@ -35,6 +38,59 @@ from runner.values import Ms, format_usd
 _WIDTH = 100
 
 
+class Tone(StrEnum):
+    """How a piece of text is meant; the value is how a terminal is told (SGR)."""
+
+    PLAIN = ""
+    HEAD = "1"
+    FAINT = "2"
+    GOOD = "32"
+    BAD = "31"
+    NOTE = "33"
+    HELD = "36"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for a person, not yet masked."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+class Lines:
+    """What a person is told of each event. Remembers what tools were asked until they answer."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, ToolStarted] = {}
+
+    def of(self, event: Event, state: State) -> tuple[Line, ...]:
+        """Tell of an event; nothing for most of them."""
+        if isinstance(event, ToolStarted):
+            self._calls[event.call.id] = event
+            return ()
+        if isinstance(event, ToolFinished):
+            return (self._tool(event),)
+        if isinstance(event, ChecksFinished):
+            return _checked(event, state)
+        text = _call(event, state) or _tree(event) or _run(event, state)
+        return () if text is None else (Line(text, _tone(event)),)
+
+    def _tool(self, event: ToolFinished) -> Line:
+        started = self._calls.pop(event.call_id, None)
+        what = _short(started.call.arguments if started else "", 60)
+        first = _short(event.text.strip().splitlines()[-1] if event.text.strip() else "", 40)
+        mark = "interrupted" if event.interrupted else "ok" if event.ok else "error"
+        left = f"; ended what it left running: {', '.join(event.left_behind)}" if event.left_behind else ""
+        text = f"    {event.name} {what} -> {mark}{f': {first}' if first else ''}{left}"
+        return Line(text, Tone.PLAIN if event.ok else Tone.NOTE)
+
+
+def urgent(event: Event) -> bool:
+    """Whether even a person who wants quiet is told."""
+    return isinstance(event, Warned | StopAsked | BoundViolated)
+
+
 class PlainScreen:
     """Implements `ports.Screen`. `quiet` shows warnings alone; `to_stderr` leaves standard output to JSON.
 
@@ -44,20 +100,21 @@ class PlainScreen:
     def __init__(self, vault: Vault, *, quiet: bool = False, to_stderr: bool = False) -> None:
         self._vault, self._quiet = vault, quiet
         self._file = 2 if to_stderr else 1
-        self._calls: dict[str, ToolStarted] = {}
+        self._lines = Lines()
         self._open = True
 
     def event(self, at: Ms, event: Event, state: State) -> None:
         """Say what happened, if a person wants to know."""
-        if isinstance(event, ToolStarted):
-            self._calls[event.call.id] = event
-        if self._quiet and not isinstance(event, Warned | StopAsked | BoundViolated):
+        if self._quiet and not urgent(event):
             return
-        if (line := self._line(event, state)) is not None:
-            self.say(line)
+        if told := self._lines.of(event, state):
+            self.say("\n".join(line.text for line in told))
 
     def text(self, piece: str) -> None:
         """Streamed text is not shown as lines."""
+
+    def output(self, data: bytes) -> None:
+        """Neither is a running tool's output."""
 
     def say(self, line: str) -> None:
         """Print one line, masked."""
@@ -65,24 +122,27 @@ class PlainScreen:
             return
         try:
             stream = sys.stderr if self._file == 2 else sys.stdout
-            stream.write(mask_patterns(self._vault.mask(line)) + "\n")
+            stream.write(harmless(mask_patterns(self._vault.mask(line)), stream) + "\n")
             stream.flush()
         except OSError:
             self._open = False
             let_go(self._file)
 
-    def _line(self, event: Event, state: State) -> str | None:
-        if isinstance(event, ToolFinished):
-            return self._tool(event)
-        return _call(event, state) or _tree(event) or _run(event, state)
 
-    def _tool(self, event: ToolFinished) -> str:
-        started = self._calls.pop(event.call_id, None)
-        what = _short(started.call.arguments if started else "", 60)
-        first = _short(event.text.strip().splitlines()[-1] if event.text.strip() else "", 40)
-        mark = "interrupted" if event.interrupted else "ok" if event.ok else "error"
-        left = f"; ended what it left running: {', '.join(event.left_behind)}" if event.left_behind else ""
-        return f"    {event.name} {what} -> {mark}{f': {first}' if first else ''}{left}"
+def _tone(event: Event) -> Tone:
+    match event:
+        case IterationStarted() | RunResumed():
+            return Tone.HEAD
+        case CheckpointMade():
+            return Tone.FAINT
+        case BoundViolated():
+            return Tone.BAD
+        case CallSettled() | CallReleased() | HoldsWaited() | IterationFinished() | SpecBodyChanged():
+            return Tone.PLAIN
+        case SetupFinished(ok=True):
+            return Tone.PLAIN
+        case _:
+            return Tone.NOTE
 
 
 def _short(text: str, width: int) -> str:
@@ -97,25 +157,28 @@ def _settled(event: CallSettled, state: State) -> str:
     return f"  step {event.call.step}: {format_usd(event.cost)} ({used}), spent {spent}{f' — {said}' if said else ''}"
 
 
-def _checked(event: ChecksFinished, state: State) -> str:
-    lines = [
-        f"  check {one.name}: {'passed' if one.score >= 1 else 'not passed'}"
-        + ("" if one.total is None else f" ({one.passed} of {one.total})")
-        for one in event.results
-    ]
-    lines += [f"    {name}" for one in event.results if one.score < 1 for name in one.failures[:5]]
+def _checked(event: ChecksFinished, state: State) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    for one in event.results:
+        passed = one.score >= 1
+        count = "" if one.total is None else f" ({one.passed} of {one.total})"
+        said = f"  check {one.name}: {'passed' if passed else 'not passed'}{count}"
+        lines.append(Line(said, Tone.GOOD if passed else Tone.BAD))
+    lines += [Line(f"    {name}") for one in event.results if one.score < 1 for name in one.failures[:5]]
     if event.score is not None:
         best = state.best
-        lines.append(f"  score {event.score:.2f}" + (f" (best {best.score:.2f})" if best and best.score else ""))
+        lines.append(Line(f"  score {event.score:.2f}" + (f" (best {best.score:.2f})" if best and best.score else "")))
     if event.unticked:
-        lines.append(f"  checklist: {len(event.unticked)} not ticked")
+        lines.append(Line(f"  checklist: {len(event.unticked)} not ticked"))
+    notes: list[str] = []
     if event.tampered:
-        lines.append(f"  protected files the agent changed: {', '.join(event.tampered)}")
+        notes.append(f"  protected files the agent changed: {', '.join(event.tampered)}")
     if event.foreign:
-        lines.append(f"  protected files somebody else changed: {', '.join(event.foreign)} (runner protect --accept)")
+        notes.append(f"  protected files somebody else changed: {', '.join(event.foreign)} (runner protect --accept)")
     if event.left_out:
-        lines.append(f"  left out of the checks: {', '.join(event.left_out[:5])}")
-    return "\n".join(lines) or "  the spec has no checks"
+        notes.append(f"  left out of the checks: {', '.join(event.left_out[:5])}")
+    lines += [Line(one, Tone.NOTE) for one in notes]
+    return tuple(lines) or (Line("  the spec has no checks"),)
 
 
 def _refused(event: CallRefused) -> str | None:
@@ -171,8 +234,6 @@ def _tree(event: Event) -> str | None:
 
 def _run(event: Event, state: State) -> str | None:
     match event:
-        case ChecksFinished():
-            return _checked(event, state)
         case IterationFinished():
             return None if event.ending == "answered" else f"  ended: {event.ending}"
         case Warned():

@@ -48,6 +48,7 @@ NoBudget = Annotated[
     bool, typer.Option("--no-budget", help="Lift the built-in and the spec's money cap.", rich_help_panel=_LIMITS)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and the end.", rich_help_panel=_OUTPUT)]
+Plain = Annotated[bool, typer.Option("--plain", help="Lines instead of the live view (also RUNNER_PLAIN=1).")]
 LogStderr = Annotated[
     bool,
     typer.Option("--log-stderr", help="Write each line of the log to standard error too.", rich_help_panel=_OUTPUT),
@@ -92,6 +93,7 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
     env_file: EnvFile = None,
     prices: Prices = None,
     quiet: Quiet = False,
+    plain: Plain = False,
     log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
@@ -135,7 +137,7 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
             "deadline": deadline,
         },
     )
-    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr)
+    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr, plain=plain)
     return driving.dry_run(asked, view) if dry_run else driving.loop(asked, view, new=new)
 
 
@@ -155,6 +157,7 @@ def resume(  # noqa: PLR0917  one parameter per flag is how typer declares them
     env_file: EnvFile = None,
     prices: Prices = None,
     quiet: Quiet = False,
+    plain: Plain = False,
     log_stderr: LogStderr = False,
     as_json: AsJson = False,
 ) -> int:
@@ -184,7 +187,7 @@ def resume(  # noqa: PLR0917  one parameter per flag is how typer declares them
             "deadline": deadline,
         },
     )
-    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr)
+    view = driving.View(quiet=quiet or as_json, as_json=as_json, log_stderr=log_stderr, plain=plain)
     return driving.resume(run, asked, view)
 
 

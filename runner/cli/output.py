@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import TextIO, cast
 
 from runner.secrets import mask_patterns
 
@@ -20,12 +20,12 @@ _OUR_COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 def say(*lines: str, coloured: bool = False) -> None:
     """Print lines, masked. Nothing in them can give a terminal orders; `coloured` lets colours through."""
     for line in lines:
-        sys.stdout.write(_harmless(mask_patterns(line), coloured=coloured) + "\n")
+        sys.stdout.write(harmless(mask_patterns(line), sys.stdout, coloured=coloured) + "\n")
 
 
-def _harmless(text: str, *, coloured: bool) -> str:
+def harmless(text: str, stream: TextIO, *, coloured: bool = False) -> str:
     """Text as it is for a file or a pipe; on a terminal, characters that steer it are shown instead of obeyed."""
-    if not sys.stdout.isatty():
+    if not stream.isatty():
         return text
     if not coloured:
         return text.translate(_ORDERS)
@@ -55,7 +55,7 @@ def _masked(value: object) -> object:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
     """Print columns as wide as their widest cell; those in `right` are set to the right."""
-    body = [tuple(_harmless(mask_patterns(cell), coloured=False) for cell in row) for row in rows]
+    body = [tuple(harmless(mask_patterns(cell), sys.stdout) for cell in row) for row in rows]
     widths = [max(len(row[index]) for row in (tuple(head), *body)) for index in range(len(head))]
     for row in (tuple(head), *body):
         cells = (

@@ -61,7 +61,7 @@ class BuiltinTools:
     alone, outside the workspace; its path is also how a later process recognises what commands of this run left.
     `spec_path` is the spec's file: inside `root`, `tick` edits it through `tick(text, item) -> new text or None`;
     otherwise `on_tick(item)` decides and gives None, or the reason there is nothing to tick.
-    `output_limit` is in characters; time-outs are in seconds.
+    `output_limit` is in characters; time-outs are in seconds. `on_output` hears commands while they run, unmasked.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class BuiltinTools:
         output_limit: int = 16_000,
         command_timeout_s: int = 600,
         idle_timeout_s: int = 300,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> None:
         self._root = root.resolve()
         self._vault = vault
@@ -90,6 +91,7 @@ class BuiltinTools:
             limit=output_limit,
             timeout_s=command_timeout_s,
             idle_s=idle_timeout_s,
+            on_output=on_output,
         )
         self._background: dict[str, Background] = {}
         self._tick, self._on_tick = tick, on_tick

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runner.events.facts import ToolStarted
@@ -20,13 +21,17 @@ _PATIENCE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What every command of a run shares. `limit` in characters, times in seconds."""
+    """What every command of a run shares. `limit` in characters, times in seconds.
+
+    `on_output` gets what a command that is waited for prints, as it comes and unmasked.
+    """
 
     vault: Masks
     artefacts: Artefacts
     limit: int
     timeout_s: int
     idle_s: int
+    on_output: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Foreground:
         pace = Pace(total_s=self.timeout_s or settings.timeout_s, idle_s=settings.idle_s)
         with interrupt.calling(lambda: self.command.end(INTERRUPT_GRACE_S, _INTERRUPTED)):
             self.command.go()
-            ended = self.command.run(lambda data: collector.add(stream.feed(data)), pace)
+            ended = self.command.run(self._heard(lambda data: collector.add(stream.feed(data))), pace)
         collector.add(stream.finish())
         collector.close()
         kept = collector.kept()
@@ -59,6 +64,17 @@ class Foreground:
             interrupted=ended.why == _INTERRUPTED,
             left_behind=left,
         )
+
+    def _heard(self, take: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Who else listens hears it first."""
+        if (listen := self.settings.on_output) is None:
+            return take
+
+        def both(data: bytes) -> None:
+            listen(data)
+            take(data)
+
+        return both
 
     def abandon(self) -> None:
         self.command.abandon()

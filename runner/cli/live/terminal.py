@@ -1,0 +1,77 @@
+"""The terminal itself: whether there is one fit for a live view, its size, its keys, and writing to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import termios
+from collections.abc import Mapping
+
+from runner.cli.live.frame import Size
+
+_OFF = frozenset({"", "0", "false", "no"})
+
+
+def fit(environ: Mapping[str, str]) -> bool:
+    """Whether standard output takes a live view: a terminal that can, and nobody who said otherwise."""
+    return (
+        sys.stdout.isatty()
+        and environ.get("TERM", "") not in {"", "dumb"}
+        and environ.get("CI", "").lower() in _OFF
+        and environ.get("RUNNER_PLAIN", "").lower() in _OFF
+        and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    )
+
+
+def coloured(environ: Mapping[str, str]) -> bool:
+    """FORCE_COLOR decides where it is set, else NO_COLOR (https://no-color.org)."""
+    if forced := environ.get("FORCE_COLOR"):
+        return forced.lower() not in _OFF
+    return not environ.get("NO_COLOR")
+
+
+class Terminal:
+    """Standard output as a terminal, with the keys of standard input where that is the same terminal."""
+
+    def __init__(self) -> None:
+        self._keys: list[object] | None = None
+
+    def size(self) -> Size:
+        """How big it is now; 80 × 24 where it does not say."""
+        with contextlib.suppress(OSError):
+            found = os.get_terminal_size(1)
+            if found.columns and found.lines:
+                return Size(found.columns, found.lines)
+        return Size(80, 24)
+
+    def ours(self) -> bool:
+        """Whether it is this process's turn: not one in the background of a shell."""
+        try:
+            return os.tcgetpgrp(1) == os.getpgrp()
+        except OSError:
+            return True  # not our controlling terminal: nobody takes turns
+
+    def write(self, text: str) -> None:
+        """Write it whole. Raises OSError when the terminal is gone."""
+        data = text.encode("utf-8", "replace")
+        while data:
+            data = data[os.write(1, data) :]
+
+    def hush(self, *, keys: bool = False) -> None:
+        """Typing no longer shows, which would tear the region; with `keys`, keys come as they are pressed."""
+        if self._keys is not None or not sys.stdin.isatty() or not self.ours():
+            return
+        with contextlib.suppress(termios.error, OSError):
+            modes = termios.tcgetattr(0)
+            self._keys = list(modes)
+            modes[3] &= ~(termios.ECHO | (termios.ICANON if keys else 0))
+            termios.tcsetattr(0, termios.TCSANOW, modes)
+
+    def unhush(self) -> None:
+        """Typing shows again, as before."""
+        keys, self._keys = self._keys, None
+        if keys is not None and self.ours():
+            with contextlib.suppress(termios.error, OSError):
+                # what tcgetattr gave
+                termios.tcsetattr(0, termios.TCSADRAIN, keys)  # type: ignore[arg-type]
