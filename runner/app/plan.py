@@ -104,6 +104,8 @@ def read(asked: Asked) -> Draft:
 
 def complete(draft: Draft, asked: Asked) -> Plan:
     """Choose the model and the limits of a new run. Raises ConfigError."""
+    if shutil.which("git") is None:
+        raise ConfigError("git was not found, and checkpoints are kept with it", hint="install git 2.36 or newer")
     choice, entry = chosen(draft.sources, draft.spec, asked.cwd)
     limits, limit_sources = config.resolve_limits(draft.spec, asked.limits, no_budget=asked.no_budget)
     return Plan(
@@ -164,6 +166,8 @@ def choose(
         played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
         found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)
         return found, sources.book.lookup(played.name)
+    if not without_key:
+        catalog.refuse_unusable(sources.key_values(), base_url, source=sources.settings.openai_base_url.source)
     return choice, sources.book.lookup(choice.name)
 
 

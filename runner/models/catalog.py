@@ -19,10 +19,11 @@ DEFAULT_MODELS: Mapping[str, str] = {"openai": "openai/gpt-6.1-sol"}
 """What a provider's key alone chooses: current, and in the middle of the provider's prices."""
 
 _WAYS = (
-    "Set OPENAI_API_KEY (in the environment, or in a .env file here), "
-    "or OPENAI_BASE_URL and --model openai/NAME for a server of your own, "
-    "or play a recording: --model replay:FILE."
+    "set OPENAI_API_KEY, in the environment or in a file .env here;\n"
+    "or OPENAI_BASE_URL and --model openai/NAME, for a server of your own;\n"
+    "or play a recording: --model replay:FILE"
 )
+_LOCAL = frozenset({"ollama", "lmstudio", "vllm", "llamacpp", "llama.cpp", "local", "localai"})
 _PREFIXES = ("replay", *SUPPORTED_KEYS, *FOREIGN_KEYS)
 
 
@@ -118,9 +119,40 @@ def _default(present: set[str], book: Book) -> Choice:
 
 
 def _unknown(model: str, provider: str, book: Book) -> ConfigError:
-    whole = sorted(name for name in book.entries if name.partition("/")[2] == model)
-    near = whole[0] if whole else closest(model, book.entries, cutoff=0.7)
+    callable_ = [name for name in book.entries if name.partition("/")[0] in SUPPORTED_KEYS]
+    whole = sorted(name for name in callable_ if name.partition("/")[2] == model)
+    near = whole[0] if whole else closest(model, callable_, cutoff=0.7)
     if near is None and (prefix := closest(provider.partition(":")[0], _PREFIXES)) is not None:
         near = f"{prefix}:…" if prefix == "replay" else f"{prefix}/…"
+    if near is None and provider.lower() in _LOCAL:
+        hint = f"a server of your own: OPENAI_BASE_URL=http://… and --model openai/{model.partition('/')[2] or 'NAME'}"
+        return ConfigError(f"unknown model {model!r}", hint=hint)
     meant = f"Did you mean {near!r}? " if near else ""
     return ConfigError(f"unknown model {model!r}", hint=f"{meant}A model is openai/NAME or replay:FILE.")
+
+
+def refuse_unusable(keys: Mapping[str, str], base_url: str | None, *, source: str) -> None:
+    """Raise ConfigError for a key or a server's address that no provider can have given. No key is ever quoted."""
+    for name in SUPPORTED_KEYS.values():
+        key = keys.get(name, "")
+        if what := _wrong_with(key):
+            raise ConfigError(f"{name} cannot be a key: it holds {what}", hint="set it again to the key alone")
+    if base_url:
+        scheme, there, rest = base_url.partition("://")
+        if not there or scheme.lower() not in {"http", "https"} or not rest.strip("/"):
+            # an address may carry a password before its `@`
+            shown = base_url.rpartition("@")[2][:60]
+            raise ConfigError(
+                f"the base URL {shown!r} ({source}) is not the address of a server",
+                hint="write it whole, for example http://localhost:8080/v1",
+            )
+
+
+def _wrong_with(key: str) -> str:
+    if any(char in "\r\n" for char in key):
+        return "a line break"
+    if any(char.isspace() for char in key):
+        return "a space"
+    if key[:1] in {'"', "'"} or key[-1:] in {'"', "'"}:
+        return "quotes"
+    return "" if key.isascii() and key.isprintable() else "characters that no key has"

@@ -166,6 +166,7 @@ class OpenAIChat:
                     stream_cls=Stream[object],
                 ) as stream,
             ):
+                self._refuse_page(stream.response.headers.get("content-type", ""))
                 for chunk in stream:
                     assembly.add(chunk)
                 return assembly.completion(stream.response.headers.get("x-request-id", ""))
@@ -208,6 +209,14 @@ class OpenAIChat:
         except ValueError:
             body = None
         return refusal(response.status_code, body, dict(response.headers), secret=self._key)
+
+    def _refuse_page(self, kind: str) -> None:
+        """A web page is no reply cut short: asking for it again brings the same page."""
+        if kind.partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}:
+            raise LostError(
+                f"{self._host()} answered with a web page, not with a model's reply",
+                hint="Check OPENAI_BASE_URL: it usually ends in /v1.",
+            )
 
     def _broken(self, line: _Line, what: str) -> ModelError:
         """The error for a call that ended without a reply or a refusal, from what is known of its connection."""
