@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Callable
@@ -43,9 +44,12 @@ def find_spec(cwd: Path) -> Path:
             f"more than one spec here: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}",
             hint=f"name one: runner loop {names[0]}",
         )
+    above = next((folder for folder in list(cwd.parents)[:3] if _listed(folder, lambda name: name in _NAMES)), None)
     raise ConfigError(
-        "no spec here: looked for spec.md, SPEC.md, PROMPT.md, .ralph/PROMPT.md and specs/*.md",
-        hint="write one with 'runner init', name one with 'runner loop FILE', or say it with 'runner loop -p TEXT'",
+        f"no spec in {cwd}: looked for spec.md, SPEC.md, PROMPT.md, .ralph/PROMPT.md and specs/*.md",
+        hint=f"there is one in {above}: cd {above}"
+        if above
+        else "write one with 'runner init', name one with 'runner loop FILE', or say it with 'runner loop -p TEXT'",
     )
 
 
@@ -96,6 +100,11 @@ def read_stream(stream: BinaryIO, path: str = STDIN_PATH) -> str:
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise too_large(path)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        hint = "save it as UTF-8, e.g. with: iconv -f UTF-16 -t UTF-8"
+        raise ConfigError("the spec is UTF-16, not UTF-8", path=path, hint=hint)
+    if b"\0" in data[:8192]:
+        raise ConfigError("the spec is no text: it holds NUL bytes", path=path, hint="name a Markdown file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
