@@ -85,7 +85,7 @@ def _plain(kind: str, message: str, hint: str, mask: Mask, ink: _Ink) -> Iterato
     yield ink(kind, kind) + ink("bold", f": {first}")
     yield from (f"  {line}" for line in rest)
     for number, line in enumerate(visible(mask(hint)).splitlines()):
-        yield f"  {ink('help', 'help')}: {line}" if number == 0 else f"  {line}"
+        yield f"  {ink('help', 'help')}: {line}" if number == 0 else f"        {line}".rstrip()
 
 
 def _config(error: ConfigError, mask: Mask, ink: _Ink) -> Iterator[str]:
@@ -100,7 +100,8 @@ def _config(error: ConfigError, mask: Mask, ink: _Ink) -> Iterator[str]:
     yield from quoted
     for number, line in enumerate(visible(mask(error.hint)).splitlines()):
         mark = f"{gutter}  {ink('gutter', '=')} " if quoted else "  "
-        yield f"{mark}{ink('help', 'help')}: {line}" if number == 0 else f"{gutter}    {line}"
+        room = f"{gutter}    " if quoted else "  "
+        yield f"{mark}{ink('help', 'help')}: {line}" if number == 0 else f"{room}      {line}".rstrip()
 
 
 def _excerpt(error: ConfigError, mask: Mask, ink: _Ink) -> Iterator[str]:
