@@ -15,10 +15,11 @@ from runner.app import checking, drive, plan
 from runner.app.clock import SystemClock
 from runner.app.look import resume_command, shared_budget
 from runner.app.places import State
-from runner.cli.edge import tell
+from runner.cli.edge import notice, tell
+from runner.cli.ending import told
 from runner.cli.lines import PlainScreen
 from runner.cli.live.terminal import coloured, fit
-from runner.errors import ConfigError, RefusedError
+from runner.errors import ConfigError, NotFoundError, RefusedError
 from runner.log.stream import stream
 from runner.spec.check import understood
 from runner.spec.model import Spec
@@ -42,6 +43,8 @@ class View:
 
 def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
     """Start a run of a spec, or go on with its open one."""
+    if asked.spec == "-" and sys.stdin.isatty():
+        notice("note", "reading the spec from this terminal; Ctrl-D ends it")
     draft = plan.read(asked)
     place = State(draft.sources.settings.state_dir.value.expanduser())
     found = drive.open_run_of(place.open(), draft) if place.database.exists() else None
@@ -68,6 +71,11 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
 def resume(run: str, asked: plan.Asked, view: View) -> int:
     """Go on with a named run, ended or open."""
     sources = plan.gather(asked, workspace=None, spec_model=None)
+    root = sources.settings.state_dir.value.expanduser()
+    # looking for a run makes no state directory
+    if not root.exists() or (root.is_dir() and not State(root).database.exists()):
+        msg = f"nothing was ever run: there is no state database in {root}"
+        raise NotFoundError(msg, hint="runner loop SPEC starts a run; RUNNER_STATE_DIR names another state directory")
     access, _ = _access(sources, view)
     row = journal.find_run(access.database, run)
     return _go_on(row.id, asked, access, view)
@@ -202,55 +210,12 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
     say(f"limits {', '.join(shown)}")
 
 
-_HEADLINE = {
-    StopKind.DONE: "done",
-    StopKind.FAILED: "failed",
-    StopKind.BUDGET: "stopped by a budget",
-    StopKind.LIMIT: "stopped by a limit",
-    StopKind.STALLED: "stalled",
-    StopKind.FALSE_CLAIM: "claimed done, but it is not",
-    StopKind.DENIED: "denied",
-    StopKind.BOUND_VIOLATED: "stopped: more was billed than held",
-    StopKind.OPERATOR: "stopped by an operator",
-    StopKind.ABANDONED: "abandoned",
-    StopKind.PARKED: "parked",
-    StopKind.INTERRUPTED: "interrupted",
-    StopKind.TERMINATED: "terminated",
-}
-
-
 def _end(stop: StopReason, state: RunState, access: drive.Access, view: View) -> int:
-    """Print how it ended: rule, money, score, checkpoint and the command that goes on."""
+    """Say how it ended."""
     if view.as_json:
         sys.stdout.write(json.dumps(summary(state)) + "\n")
         return stop.exit_code
     show = PlainScreen(access.vault).say
-    run = state.created.run if state.created else ""
-    headline = _HEADLINE[stop.kind]
-    if stop.kind is StopKind.DONE:
-        headline += ", verified" if stop.verified else " (claimed, NOT verified: the spec has no checks)"
-    show("")
-    show(f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}")
-    money = state.money
-    show(
-        f"  spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)}, held {format_usd(money.held)},"
-        f" limit {format_usd(state.limits.usd)}"
-    )
-    best = state.best
-    score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
-    number = state.checkpoint.number if state.checkpoint else "none"
-    show(f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}")
-    copied = state.created is not None and state.created.worktree
-    show(f"  {_next(stop, run, copied=copied)}")
+    for line in told(stop, state):
+        show(line)
     return stop.exit_code
-
-
-def _next(stop: StopReason, run: str, *, copied: bool) -> str:
-    look = f"look: runner show {run}"
-    if stop.kind is StopKind.DONE:
-        home = f"bring it home: runner apply {run}   " if copied else ""
-        return f"{home}{look}   runner diff {run} 0 last   runner log {run}"
-    if stop.kind is StopKind.BOUND_VIOLATED:
-        return f"{look}   runner log {run}"
-    shared = "raise it: runner budget set (see runner budget show), then " if shared_budget(run, stop) else ""
-    return f"{shared}go on: {resume_command(run, stop)}   {look}"
