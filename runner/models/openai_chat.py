@@ -14,6 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
 
 from runner.errors import LostError, ModelError, NeverSentError
@@ -57,7 +58,7 @@ class _Line:
         self._sockets: list[socket.socket] = []
 
     def watch(self, request: httpx.Request) -> None:
-        """An httpx request hook."""
+        """Be told of this request's connecting and sending."""
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, info: Mapping[str, object]) -> None:
@@ -118,7 +119,8 @@ class OpenAIChat:
         self._key, self._url = api_key or "", base_url or OPENAI_URL
         self._tools = encode_tools(tools)
         self._timeout_s, self._idle_s = timeout_s, idle_s
-        self._trusted: ssl.SSLContext | None = None
+        # the call of each thread: the client is shared, the connections are not
+        self._calls = threading.local()
 
     @property
     def name(self) -> str:
@@ -137,7 +139,7 @@ class OpenAIChat:
     def complete(
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
     ) -> Completion:
-        line = _Line()
+        line = self._calls.line = _Line()
         with line.limited(self._timeout_s), interrupt.calling(lambda: line.cut("stopped")):
             if line.why:
                 raise NeverSentError("stopped before the request left")
@@ -150,8 +152,7 @@ class OpenAIChat:
         assembly = Assembly(call, on_text)
         try:
             with (
-                self._client(line) as client,
-                client.post(
+                self._client.post(
                     "/chat/completions",
                     cast_to=object,
                     content=body,
@@ -179,8 +180,13 @@ class OpenAIChat:
         except (OpenAIError, httpx.HTTPError, ValueError) as error:
             raise self._broken(line, _in_words(error)) from None
 
-    def _client(self, line: _Line) -> OpenAI:
-        """A client of its own for each call: its connection can be cut without touching another call's."""
+    @cached_property
+    def _client(self) -> OpenAI:
+        """One client for all calls, made with the first.
+
+        No connection outlives its call, so that cutting one call's cannot touch another's.
+        """
+        import httpx
         from openai import DefaultHttpxClient, OpenAI, Timeout
 
         timeout = Timeout(self._idle_s, connect=min(_CONNECT_S, self._idle_s))
@@ -190,18 +196,17 @@ class OpenAIChat:
             max_retries=0,
             timeout=timeout,
             http_client=DefaultHttpxClient(
-                timeout=timeout, verify=self._trust(), event_hooks={"request": [line.watch]}
+                timeout=timeout,
+                verify=_trusted(self._url),
+                limits=httpx.Limits(max_keepalive_connections=0),
+                event_hooks={"request": [self._watch]},
             ),
         )
 
-    def _trust(self) -> ssl.SSLContext:
-        """The certificates to trust, read once; none at all for a plain URL, which has no use for them."""
-        if self._trusted is None:
-            import httpx
-
-            plain = self._url.startswith("http://")
-            self._trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx.create_ssl_context()
-        return self._trusted
+    def _watch(self, request: httpx.Request) -> None:
+        """An httpx request hook; it runs in the thread that sends."""
+        line: _Line = self._calls.line
+        line.watch(request)
 
     def _refused(self, response: httpx.Response) -> ModelError:
         try:
@@ -236,6 +241,13 @@ class OpenAIChat:
     def _host(self) -> str:
         """Host and port of the server: never what a URL may carry before an `@`."""
         return self._url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def _trusted(url: str) -> ssl.SSLContext:
+    """The certificates to trust; none at all for a plain URL, which has no use for them."""
+    import httpx
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else httpx.create_ssl_context()
 
 
 def _in_words(error: Exception) -> str:
