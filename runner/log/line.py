@@ -16,7 +16,7 @@ import msgspec
 
 from runner.events.codec import encode
 from runner.events.facts import Stamped
-from runner.secrets import Vault, mask_patterns
+from runner.secrets import Vault, mask_patterns, may_hold_pattern
 from runner.values import Ms
 
 VERSION = 1
@@ -101,10 +101,16 @@ def render(row: Row, vault: Vault | None = None) -> bytes:
         "v": VERSION,
     }
     if vault is not None and vault.found_in(row.body) is not None:
-        body = _each_text(body, vault.mask)
+        body = fields["body"] = _each_text(body, vault.mask)
         fields["masked"] = True
-    fields["body"] = _fit(body)
+    if _may_not_fit(row.body):
+        fields["body"] = _fit(body)
     return sealed(msgspec.json.encode(fields))
+
+
+def _may_not_fit(body: str) -> bool:
+    """Whether anything in it could be too long or look like a key: the usual event is spared a walk."""
+    return len(body) > LONGEST_TEXT or body.count(",") >= LONGEST_LIST or may_hold_pattern(body)
 
 
 def sealed(text: bytes) -> bytes:
