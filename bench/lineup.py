@@ -64,7 +64,7 @@ def runner_argv(steps: int, folder: Path, *more: str) -> list[str]:
 
 
 def _bare(script: str, how: str) -> Callable[[int, Path], Sequence[str]]:
-    return lambda steps, folder: [sys.executable, str(CONTENDERS / script), how]
+    return lambda _steps, _folder: [sys.executable, str(CONTENDERS / script), how]
 
 
 RUNNER = Contender("runner", "this project, a checkpoint after every step", runner_argv)
@@ -85,7 +85,11 @@ OPENAI_WHOLE = Contender(
 MINI = Contender(
     "mini-swe-agent",
     "its agent, model and environment, its trajectory kept; not streamed",
-    lambda steps, folder: [str(PEERS / "bin" / "python"), str(CONTENDERS / "mini.py"), str(folder / "trajectory.json")],
+    lambda _steps, folder: [
+        str(PEERS / "bin" / "python"),
+        str(CONTENDERS / "mini.py"),
+        str(folder / "trajectory.json"),
+    ],
     scenario={"tool": "bash", "last": "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"},
     environ={
         "MSWEA_SILENT_STARTUP": "1",

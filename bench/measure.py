@@ -9,10 +9,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +25,7 @@ WINDOW = 20
 TIMEOUT_S = 1800
 
 
-class Failed(RuntimeError):
+class NotMeasuredError(RuntimeError):
     """A contender that did not do its work: nothing may be concluded from its numbers."""
 
 
@@ -69,11 +71,11 @@ class Server:
         return [Sample(**one) for one in self._order("samples", key=key)]
 
     def wait(self, key: str, requests: int, process: subprocess.Popen, timeout_s: float = 120) -> None:
-        """Wait for so many requests. Raises Failed when the client ends before."""
+        """Wait for so many requests. Raises NotMeasuredError when the client ends before."""
         until = time.monotonic() + timeout_s
         while self._order("count", key=key) < requests:
             if process.poll() is not None or time.monotonic() > until:
-                raise Failed(f"the client ended or hung before request {requests}")
+                raise NotMeasuredError(f"the client ended or hung before request {requests}")
             time.sleep(0.005)
 
 
@@ -88,17 +90,15 @@ class Run:
     samples: list[Sample]
     cpu_total: int
     wall_s: float
-    extra: dict[str, float] = field(default_factory=dict)
 
     def step_cpu_ms(self) -> list[float]:
         """CPU of each step, request to request."""
         cpu = [sample.cpu for sample in self.samples]
-        return [(after - before) / 1e6 for before, after in zip(cpu, cpu[1:], strict=False)]
+        return [(after - before) / 1e6 for before, after in pairwise(cpu)]
 
     def step_wall_ms(self) -> list[float]:
         """Wall time of each step: reply sent to next request read. The server's own time is left out."""
-        pairs = zip(self.samples, self.samples[1:], strict=False)
-        return [(after.read - before.sent) / 1e6 for before, after in pairs]
+        return [(after.read - before.sent) / 1e6 for before, after in pairwise(self.samples)]
 
     def cpu_at(self, step: int) -> float:
         """CPU per step around a step, ms: the mean of the WINDOW steps around it, or of the last ones up to it."""
@@ -132,14 +132,13 @@ def median(values: Sequence[float]) -> float:
 
 
 @contextmanager
-def scratch(keep: bool = False) -> Generator[Path]:
+def scratch() -> Generator[Path]:
     """A folder that is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="runner-bench-"))
     try:
         yield folder
     finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(
@@ -169,21 +168,25 @@ def launch(
     return begun, process
 
 
-def finish(process: subprocess.Popen[bytes], folder: Path, name: str) -> int:
-    """Wait for the end; its whole CPU, children aside. Raises Failed with its last words when it did not end well."""
+def finish(process: subprocess.Popen[bytes], folder: Path, name: str, expected: int = 0) -> int:
+    """Wait for the end; its whole CPU, children aside. Raises NotMeasuredError with its last words when it did not end well."""
+    watchdog = threading.Timer(TIMEOUT_S, process.kill)
+    watchdog.start()
     try:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its clock can be read until it is reaped
         used = cpu_ns(process.pid)
-        code = process.wait(TIMEOUT_S)
+        code = process.wait()
     except BaseException:
         process.kill()
         process.wait()
         raise
-    if code:
+    finally:
+        watchdog.cancel()
+    if code != expected:
         words = ""
         with suppress(OSError):
             words = (folder / "output.txt").read_text(errors="replace")[-1500:]
-        raise Failed(f"{name}: exit code {code}\n{words}")
+        raise NotMeasuredError(f"{name}: exit code {code}\n{words}")
     return used
 
 
@@ -202,8 +205,10 @@ def check(contender: Contender, steps: int, samples: Sequence[Sample], workspace
     """Every step was asked for once, in order, and carried out once."""
     turns = [sample.turns for sample in samples]
     if turns != list(range(steps + 1)):
-        raise Failed(f"{contender.name}: asked {len(turns)} times for {steps} steps: {turns[:5]} … {turns[-5:]}")
+        raise NotMeasuredError(
+            f"{contender.name}: asked {len(turns)} times for {steps} steps: {turns[:5]} … {turns[-5:]}"
+        )
     file = (workspace / str(contender.scenario.get("command", "f")).rpartition(" ")[2]).resolve()
     lines = file.read_text().split()[1::2]
     if lines != [str(number + 1) for number in range(steps)]:
-        raise Failed(f"{contender.name}: {file.name} holds {len(lines)} lines instead of {steps}")
+        raise NotMeasuredError(f"{contender.name}: {file.name} holds {len(lines)} lines instead of {steps}")

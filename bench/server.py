@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 TURNS = (b'"role":"assistant"', b'"role": "assistant"')
@@ -68,8 +69,7 @@ def cpu_ns(pid: int) -> int:
 
 def peak_kb(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            return int(file.read().partition(b"VmHWM:")[2].split(None, 1)[0])
+        return int(Path(f"/proc/{pid}/status").read_bytes().partition(b"VmHWM:")[2].split(None, 1)[0])
     except (OSError, ValueError, IndexError):
         return -1
 

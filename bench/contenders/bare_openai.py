@@ -15,7 +15,11 @@ client = OpenAI()
 def whole(messages):
     message = client.chat.completions.create(model="bench", messages=messages, tools=TOOLS).choices[0].message
     calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.function.name, "arguments": call.function.arguments},
+        }
         for call in message.tool_calls or []
     ]
     return message.content, calls
