@@ -8,6 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 JOBS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off
@@ -56,11 +57,11 @@ soak-crash: .venv/.dev  ## kill -9 at every event boundary and at random moments
 soak-spend: .venv/.dev  ## many processes, one budget, a provider that misbehaves
 	$(BIN)/python -m tests.soak.spend
 
-bench: .venv/.dev  ## whole-process and per-step figures
-	$(BIN)/python -m bench
+bench: .venv/.dev .venv-bench/.peers  ## runner beside bare loops and mini-swe-agent (in short: make bench BENCH_ARGS=--quick)
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean:  ## remove what the commands above made, .venv included
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The two soaks want the machine to themselves, also under make -j.
@@ -83,3 +84,10 @@ endif
 	@echo 'installing the tools of the tests into .venv ...'
 	@$(PIP) --editable '.[demo,dev,litellm]'
 	@touch $@
+
+# An environment of its own: what the peer pins must not decide what runner is measured with.
+.venv-bench/.peers: bench/peers.txt .venv/.core
+	@echo 'installing mini-swe-agent into .venv-bench ...'
+	@test -x .venv-bench/bin/python || $(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off -r $< \
+		&& touch $@ || echo 'that did not work: its rows of the table stay empty' >&2
