@@ -15,12 +15,12 @@ from runner.app.budgets import Line
 from runner.app.clock import SystemClock
 from runner.app.look import look
 from runner.app.plan import Asked, Sources, choose, chosen, gather, price_note, read
+from runner.app.presence import Key, keys_present
 from runner.config.limits import FIELDS, FLAGS
 from runner.config.settings import Setting, user_config_path
 from runner.config.userfile import KEYS
 from runner.errors import ConfigError, RunnerError, closest
-from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, SUPPORTED_KEYS
-from runner.secrets import Keys
+from runner.models.keys import KNOWN_KEYS
 from runner.spec.model import Spec
 from runner.store.standing import of, standing
 from runner.values import Limits, NanoUsd, Scope, ScopeKind
@@ -67,16 +67,6 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """A provider's key: never its value. `place` is where it was found; None: it is missing."""
-
-    name: str
-    provider: str
-    supported: bool
-    place: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """A budget that other runs share and this one would be counted for; `binds` says that it has less than the cap."""
 
@@ -98,13 +88,6 @@ class Effective:
     shared: tuple[Shared, ...]
     keys: tuple[Key, ...]
     notes: tuple[str, ...]
-
-
-def held(environ: Mapping[str, str], keys: Keys | None = None) -> Keys:
-    """The keys a run started here would have: those handed over, and those of the environment."""
-    found = keys or Keys()
-    found.add({name: value for name in KNOWN_KEYS if (value := environ.get(name, "").strip())}, "environment")
-    return found
 
 
 def effective(asked: Asked) -> Effective:
@@ -136,15 +119,6 @@ def effective(asked: Asked) -> Effective:
         keys=tuple(keys_present(sources.keys)),
         notes=tuple(mask(note) for note in (*sources.notes, *_unset(sources), *notes)),
     )
-
-
-def keys_present(keys: Keys) -> Iterable[Key]:
-    """The keys this version can use, there or not, and those it knows of that are there."""
-    for provider, name in {**SUPPORTED_KEYS, **FOREIGN_KEYS}.items():
-        supported = provider in SUPPORTED_KEYS
-        if supported or name in keys:
-            place = keys.source(name) if name in keys else None
-            yield Key(name=name, provider=provider, supported=supported, place=place)
 
 
 def _model(sources: Sources, spec: Spec, asked: Asked) -> tuple[str | None, str, tuple[str, ...]]:

@@ -306,7 +306,7 @@ def _now() -> int:
 
 
 def _keys(context: typer.Context) -> Keys:
-    from runner.app.effective import held
+    from runner.app.presence import held
     from runner.secrets import Keys
 
     return held(os.environ, context.obj if isinstance(context.obj, Keys) else None)

@@ -48,8 +48,8 @@ def models(  # noqa: PLR0917  one parameter per flag is how typer declares them
 
       runner models "openai/gpt-5*" --prices prices.toml
     """
-    from runner.app.effective import held
     from runner.app.plan import Asked
+    from runner.app.presence import held
     from runner.app.priced import listing
     from runner.cli.output import document
     from runner.config import Flags

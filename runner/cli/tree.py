@@ -28,6 +28,8 @@ COMMANDS = {
     "stop": Listed("stop", "Stop a run, or all; then no request reaches a provider."),
     "runs": Listed("runs", "List what ran: how it stands, what it reached and cost."),
     "show": Listed("runs", "Show one run whole: limits, money, checks, what is next."),
+    "watch": Listed("watch", "Watch a run that another process drives, as its own terminal shows it."),
+    "top": Listed("watch", "Show all runs that go on or could go on, in one table, anew each second."),
     "checkpoints": Listed("checkpoints", "List a run's checkpoints: when, why, what changed."),
     "diff": Listed("checkpoints", "Show what changed between two checkpoints of a run."),
     "log": Listed("log", "Print every step of a run, or check that its log is whole."),
@@ -39,8 +41,12 @@ COMMANDS = {
     "budget": Listed("budget", "Show and set the caps that several runs share."),
     "protect": Listed("protect", "List a run's protected files, or accept a change of one."),
     "spec": Listed("spec", "Say what is understood of a spec, and what it may cost."),
+    "config": Listed("config", "Show every setting: its value, and who says so."),
+    "models": Listed("models", "List the models that have a price, and which one would be used."),
+    "doctor": Listed("doctor", "Look over this machine: what works, and how to mend the rest."),
     "init": Listed("init", "Write a commented spec to begin with."),
     "record": Listed("record", "Write a recording of a run, to play it again at no cost."),
+    "completion": Listed("completion", "Print or install the completion of a shell."),
     "help": Listed("help", "Show the help of a command, as its --help does."),
 }
 

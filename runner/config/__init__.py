@@ -7,7 +7,7 @@ Nothing here comes from inside a workspace but the keys of known providers in it
 from runner.config.dotenv import WorkspaceKeys, env_file, workspace_keys
 from runner.config.environment import tool_env
 from runner.config.limits import BUILT_IN, limit_flag, resolve_limits
-from runner.config.place import default_state_dir, state_dir
+from runner.config.place import default_state_dir, expanded, state_dir
 from runner.config.settings import Flags, Setting, Settings, load
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "WorkspaceKeys",
     "default_state_dir",
     "env_file",
+    "expanded",
     "limit_flag",
     "load",
     "resolve_limits",
