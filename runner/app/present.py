@@ -217,6 +217,15 @@ def doing(state: State) -> Doing:
     return Doing(what="working", since=state.at)
 
 
+def step(state: State) -> int | None:
+    """The step under way in its iteration: a call and then its tools; None between iterations."""
+    iteration = state.iteration
+    if iteration is None or iteration.finished is not None:
+        return None
+    tools = bool(state.open_tools or iteration.pending or iteration.answered)
+    return iteration.steps if tools else iteration.steps + 1
+
+
 def asked(call: ToolCall) -> str:
     """A tool call in words: `run pytest -q`, `read_file src/a.py`."""
     try:

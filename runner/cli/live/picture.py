@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runner.app.present import NOTHING, Streamed, doing
+from runner.app.present import NOTHING, Streamed, doing, step
 from runner.cli.lines import Tone
 from runner.cli.live.cells import clean, cut, folded
 from runner.cli.live.frame import Size
@@ -66,7 +66,7 @@ def clock(milliseconds: int) -> str:
 def _head(moment: Moment, width: int) -> Row:
     state, limits = moment.state, moment.state.limits
     active = state.active_ms + (max(0, moment.now - state.at) if state.running and moment.driven else 0)
-    step = state.iteration.steps + 1 if state.iteration is not None and state.iteration.finished is None else None
+    now = step(state)
     most = "" if limits.duration_s is None else f" of {clock(limits.duration_s * 1000)}"
 
     def of(limit: int | None, mark: str) -> str:
@@ -74,7 +74,7 @@ def _head(moment: Moment, width: int) -> Row:
 
     def words(iteration: str, mark: str, more: str) -> Row:
         number = row(Span(f"{iteration} {state.iterations}{of(limits.iterations, mark)}", Tone.HEAD))
-        steps = () if step is None else row(f"step {step}{of(limits.steps, mark)}")
+        steps = () if now is None else row(f"step {now}{of(limits.steps, mark)}")
         return joined([number if state.iterations else row(Span("before the first iteration", Tone.HEAD)),
                        steps, row(clock(active) + more)])  # fmt: skip
 

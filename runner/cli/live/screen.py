@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from runner.app.present import Streamed, Streams, Ticks
@@ -80,6 +80,15 @@ class LiveScreen:
         self._pending.extend(Line(one) for one in line.split("\n"))
         self._noted += 1
         self._wake.set()
+
+    def before(self, events: Iterable[tuple[Ms, Event, State]], lines: int) -> None:
+        """Show the last lines of what happened before somebody looked."""
+        told = [line for _, event, state in events for line in self._lines.of(event, state)]
+        self._pending.extend(told[-lines:])
+
+    def key(self, timeout_s: float) -> str:
+        """Wait so long for a key of somebody who looks on; "" when none came."""
+        return self._terminal.key(timeout_s)
 
     def stands(self, state: State, *, driven: bool, streamed: Callable[[State], Streamed]) -> None:
         """For who looks on: the state as it is, whether somebody drives, and where to ask for what streams."""

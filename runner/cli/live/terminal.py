@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import termios
+import time
 from collections.abc import Mapping
 
 from runner.cli.live.frame import Size
@@ -67,6 +69,19 @@ class Terminal:
             self._keys = list(modes)
             modes[3] &= ~(termios.ECHO | (termios.ICANON if keys else 0))
             termios.tcsetattr(0, termios.TCSANOW, modes)
+
+    def key(self, timeout_s: float) -> str:
+        """Wait so long for a key, after `hush(keys=True)`; "" when none came."""
+        if self._keys is None or not self.ours():
+            time.sleep(timeout_s)
+            return ""
+        ready, _, _ = select.select([0], [], [], timeout_s)
+        if not ready:
+            return ""
+        pressed = os.read(0, 64)
+        if not pressed:
+            self.unhush()  # the terminal is gone: nobody will press a key any more
+        return pressed.decode("utf-8", "replace")
 
     def unhush(self) -> None:
         """Typing shows again, as before."""

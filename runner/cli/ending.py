@@ -1,0 +1,57 @@
+"""How a run ended, in words: rule, money, score, checkpoint and the command that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.app.look import resume_command, shared_budget
+from runner.state import State
+from runner.values import StopKind, StopReason, format_usd
+
+_HEADLINE = {
+    StopKind.DONE: "done",
+    StopKind.FAILED: "failed",
+    StopKind.BUDGET: "stopped by a budget",
+    StopKind.LIMIT: "stopped by a limit",
+    StopKind.STALLED: "stalled",
+    StopKind.FALSE_CLAIM: "claimed done, but it is not",
+    StopKind.DENIED: "denied",
+    StopKind.BOUND_VIOLATED: "stopped: more was billed than held",
+    StopKind.OPERATOR: "stopped by an operator",
+    StopKind.ABANDONED: "abandoned",
+    StopKind.PARKED: "parked",
+    StopKind.INTERRUPTED: "interrupted",
+    StopKind.TERMINATED: "terminated",
+}
+
+
+def told(stop: StopReason, state: State) -> Iterator[str]:
+    """The lines a person reads last."""
+    run = state.created.run if state.created else ""
+    headline = _HEADLINE[stop.kind]
+    if stop.kind is StopKind.DONE:
+        headline += ", verified" if stop.verified else " (claimed, NOT verified: the spec has no checks)"
+    yield ""
+    yield f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}"
+    money = state.money
+    yield (
+        f"  spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)}, held {format_usd(money.held)},"
+        f" limit {format_usd(state.limits.usd)}"
+    )
+    best = state.best
+    score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
+    number = state.checkpoint.number if state.checkpoint else "none"
+    yield f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}"
+    copied = state.created is not None and state.created.worktree
+    yield f"  {_next(stop, run, copied=copied)}"
+
+
+def _next(stop: StopReason, run: str, *, copied: bool) -> str:
+    look = f"look: runner show {run}"
+    if stop.kind is StopKind.DONE:
+        home = f"bring it home: runner apply {run}   " if copied else ""
+        return f"{home}{look}   runner diff {run} 0 last   runner log {run}"
+    if stop.kind is StopKind.BOUND_VIOLATED:
+        return f"{look}   runner log {run}"
+    shared = "raise it: runner budget set (see runner budget show), then " if shared_budget(run, stop) else ""
+    return f"{shared}go on: {resume_command(run, stop)}   {look}"
