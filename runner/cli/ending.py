@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.app.look import resume_command, shared_budget
+from runner.cli.advice import advice
 from runner.state import State
 from runner.values import StopKind, StopReason, format_usd
 
@@ -33,6 +34,7 @@ def told(stop: StopReason, state: State) -> Iterator[str]:
         headline += ", verified" if stop.verified else " (claimed, NOT verified: the spec has no checks)"
     yield ""
     yield f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}"
+    yield from advice(stop, state)
     money = state.money
     yield (
         f"  spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)}, held {format_usd(money.held)},"
