@@ -1,0 +1,28 @@
+"""Completion for shells: one script each, made from what the commands say of themselves.
+
+A script knows commands, flags and fixed words by itself, so a Tab starts no program for them. Names that change (runs,
+models, checkpoints) it asks of `runner _complete KIND`, see `runner.cli.shells.asked`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.cli.pages import Page
+
+SHELLS = ("bash", "zsh", "fish")
+
+# Where the scripts lie in a wheel and in a prefix, below `share/`.
+SHARED = {
+    "bash": Path("bash-completion/completions/runner"),
+    "zsh": Path("zsh/site-functions/_runner"),
+    "fish": Path("fish/vendor_completions.d/runner.fish"),
+}
+
+
+def script(shell: str, root: Page) -> str:
+    """Make the script of one of SHELLS for the program `root` describes."""
+    from runner.cli.shells import bash, fish, zsh
+
+    makers = {"bash": bash.script, "zsh": zsh.script, "fish": fish.script}
+    return makers[shell](root)
