@@ -36,10 +36,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Line:
-    """One figure that is no cost per step: what, how much, beside what, and how many times that."""
+    """One figure that is no cost per step: what, how much (None: not measured), beside what, how many times that."""
 
     what: str
-    value: float
+    value: float | None
     unit: str
     reference: str = ""
     beside: float | None = None
@@ -104,7 +104,7 @@ def beside(rounds: Sequence[Round], name: str, reference: str, figure: str, *, w
     """The line of a row and its reference."""
     return Line(
         what=what,
-        value=over(rounds, lambda one: named(one, name, figure)) or 0.0,
+        value=over(rounds, lambda one: named(one, name, figure)),
         unit=unit,
         reference=reference,
         beside=over(rounds, lambda one: named(one, reference, figure)),

@@ -14,6 +14,7 @@ ROOT = BENCH.parent
 CONTENDERS = BENCH / "contenders"
 PEERS = Path(os.environ.get("BENCH_VENV", ROOT / ".venv-bench"))
 PLENTY = "1000000"
+WALKS_ALL_UP_TO = 400
 
 PRICES = """\
 as_of = 2026-11-22

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.case import Case, Line, Promise, Round, middle
-from bench.lineup import ALL, HTTPX
+from bench.lineup import ALL, HTTPX, WALKS_ALL_UP_TO
 
 NONE = "—"
 HEAD = (
@@ -24,13 +24,15 @@ BESIDE = ("what", "measured", "reference", "its", "ratio")
 
 
 def contenders(results: Mapping[str, Sequence[Round]]) -> list[list[str]]:
-    """The rows of the table, one for each contender at each size; a dash where nothing was measured."""
+    """The rows of the table; a dash where nothing was measured, no row where nothing was at all, nor left out by rule."""
     rows = []
     for size in sorted({row["steps"] for name in ("steps", "log") for one in results.get(name, []) for row in one}):
         for contender in ALL:
             name = f"{contender.name} @{size}"
             found = [row for one in results.get("steps", []) for row in one if row["name"] == name]
             wrote = [row for one in results.get("log", []) for row in one if row["name"] == name]
+            if not found and not wrote and not (contender.quadratic and size > WALKS_ALL_UP_TO):
+                continue
             rows.append(
                 [
                     contender.name,
@@ -68,6 +70,7 @@ def others(lines: Sequence[Line]) -> list[list[str]]:
             _times(line.ratio),
         ]
         for line in lines
+        if line.value is not None
     ]
 
 

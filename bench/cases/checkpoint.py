@@ -42,7 +42,7 @@ def lines(rounds: Sequence[Round]) -> list[Line]:
             beside(rounds, f"unchanged @{files}", its, "ms", what=f"checkpoint, {files:,} files, none changed"),
         ]
         first = over(rounds, lambda one, files=files: named(one, f"first @{files}", "ms"))
-        found.append(Line(f"checkpoint 0, {files:,} files", first or 0.0, "ms"))
+        found.append(Line(f"checkpoint 0, {files:,} files", first, "ms"))
     return found
 
 

@@ -33,7 +33,8 @@ AT_THE_LIMIT = 4
 
 
 def measure(bench: Bench) -> Round:
-    runner = replace(RUNNER, argv=lambda steps, folder: [*RUNNER.argv(steps, folder), "-n", str(ITERATIONS)])
+    iterations = 3 if bench.tiny else ITERATIONS
+    runner = replace(RUNNER, argv=lambda steps, folder: [*RUNNER.argv(steps, folder), "-n", str(iterations)])
     with scratch() as folder:
         prepare(folder, SPEC)
         key, process, _ = start(bench.server, runner, STEPS, folder, more={"word": "Not yet."})
@@ -41,8 +42,8 @@ def measure(bench: Bench) -> Round:
         samples = bench.server.samples(key)
         aside = checks_and_checkpoints(noted(folder / "state"))
     each = STEPS + 1
-    if len(samples) != each * ITERATIONS or len(aside) != ITERATIONS - 1:
-        raise NotMeasuredError(f"{len(samples)} requests and {len(aside)} gaps in {ITERATIONS} iterations")
+    if len(samples) != each * iterations or len(aside) != iterations - 1:
+        raise NotMeasuredError(f"{len(samples)} requests and {len(aside)} gaps in {iterations} iterations")
     whole = [(samples[at].came - samples[at - 1].sent) / 1e6 for at in range(each, len(samples), each)]
     cpu = [(samples[at].cpu - samples[at - 1].cpu) / 1e6 for at in range(each, len(samples), each)]
     rest = [all_of_it - theirs for all_of_it, theirs in zip(whole, aside, strict=True)]
@@ -74,8 +75,8 @@ def checks_and_checkpoints(events: Sequence[Noted]) -> list[float]:
 
 
 def lines(rounds: Sequence[Round]) -> list[Line]:
-    def figure(name: str) -> float:
-        return over(rounds, lambda one: named(one, "gap", name)) or 0.0
+    def figure(name: str) -> float | None:
+        return over(rounds, lambda one: named(one, "gap", name))
 
     return [
         Line("between iterations, all", figure("whole"), "ms"),

@@ -108,11 +108,11 @@ def lines(rounds: Sequence[Round]) -> list[Line]:
     steps = int(over(rounds, lambda one: named(one, LIVE, "steps")) or 0)
     return [
         beside(rounds, LIVE, PLAIN, "cpu_ms", what=f"CPU of {steps:,} steps with the live view"),
-        Line("shown by the live view", over(rounds, lambda one: named(one, LIVE, "shown")) or 0.0, "B"),
+        Line("shown by the live view", over(rounds, lambda one: named(one, LIVE, "shown")), "B"),
     ]
 
 
 def promises(rounds: Sequence[Round]) -> list[Promise]:
     steps = int(over(rounds, lambda one: named(one, LIVE, "steps")) or STEPS)
-    measured = over(rounds, lambda one: ratio(one, LIVE, PLAIN, "cpu_ms"))
+    measured = over(rounds, lambda one: ratio(one, LIVE, PLAIN, "cpu_ms")) if steps >= QUICK_STEPS else None
     return [Promise(f"CPU of {steps:,} steps with the live view, of plain lines", 1.05, measured)]

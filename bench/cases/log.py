@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Round:
     if shutil.which("strace") is None or bench.round:
         return []
     rows = []
-    for contender in (RUNNER, HTTPX, OPENAI, MINI):
+    for contender in (RUNNER, HTTPX) if bench.tiny else (RUNNER, HTTPX, OPENAI, MINI):
         if contender.peer and not lineup.peers_installed():
             continue
         small = (4, 8) if bench.tiny else (20, 100, *((400,) if not contender.quadratic else ()))

@@ -28,7 +28,7 @@ FRESH, RESUMED, REFERENCE = "replay", "replay, resumed", "imports"
 
 def measure(bench: Bench) -> Round:
     found: dict[str, list[float]] = {REFERENCE: [], FRESH: [], RESUMED: []}
-    for turn in range(-1, 1 if bench.tiny else 2 if bench.quick else REPEATS):
+    for turn in range(0 if bench.tiny else -1, 1 if bench.tiny else 2 if bench.quick else REPEATS):
         with scratch() as folder:
             figures = one_of_each(folder)
         if turn >= 0:  # the first warms the files' cache and writes byte code

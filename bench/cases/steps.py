@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from bench import lineup
 from bench.case import Bench, Line, Promise, Round, over
-from bench.lineup import ALL, HTTPX, MINI, OPENAI, RUNNER, STILL, Contender
+from bench.lineup import ALL, HTTPX, MINI, OPENAI, RUNNER, STILL, WALKS_ALL_UP_TO, Contender
 from bench.measure import Run, around, median, run, scratch
 
 ABOUT = "CPU, wall time and memory per step, every contender"
-WALKS_ALL_UP_TO = 400
 MARKS = (20, 100, 400, 2000)
 # what a quick look leaves out
 DETAILS = ("bare httpx, whole", "openai SDK, whole")
