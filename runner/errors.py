@@ -71,7 +71,7 @@ class ConfigError(RunnerError):
     @classmethod
     def joined(cls, faults: Sequence[ConfigError]) -> ConfigError:
         """One error that tells of all `faults` (one at least), in the order of their places."""
-        every = [one for fault in faults for one in (fault, *fault.more)]
+        every = list(dict.fromkeys(one for fault in faults for one in (fault, *fault.more)))
         every.sort(key=lambda one: (one.line or 0, one.column or 0))
         first, *rest = every
         for one in every:
