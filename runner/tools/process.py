@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +117,18 @@ class _Reports:
                 self.status, self.ended = int(rest), True
 
 
+@contextmanager
+def _typed(text: str | None) -> Generator[int | None]:
+    """A file that holds what a command reads on standard input; most read nothing."""
+    if text is None:
+        yield None
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.seek(0)
+        yield file.fileno()
+
+
 class Command:
     """One command at the door, running or ended. `pid` is also its process group."""
 
@@ -128,18 +141,14 @@ class Command:
         self._control, theirs = socket.socketpair()
         self._output, write_end = os.pipe()
         name, _, value = keeper_marker.partition("=")
-        with theirs, tempfile.TemporaryFile() as text:
-            if stdin is not None:
-                text.write(stdin.encode("utf-8", "surrogateescape"))
-                text.seek(0)
-            given = (text.fileno(),) if stdin is not None else ()
+        with theirs, _typed(stdin) as given:
             try:
                 self._keeper = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(KEEPER), str(given[0] if given else 0)],
+                    [sys.executable, "-I", "-S", str(KEEPER), str(given or 0)],
                     stdin=theirs.fileno(),
                     stdout=write_end,
                     stderr=write_end,
-                    pass_fds=given,
+                    pass_fds=() if given is None else (given,),
                     env={name: value},
                     cwd="/",
                     start_new_session=True,
