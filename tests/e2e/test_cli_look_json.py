@@ -30,6 +30,13 @@ def test_loop(runner):
     assert set(runner.json("loop", "spec.md", "--json", "--model", model)) == LOOP
 
 
+def test_an_error(runner):
+    runner.write("spec.md", "---\ncheks: [make]\ntarget: 95\n---\n# Work\n")
+    (error,) = runner.json("loop", "spec.md", "--json").values()
+    assert set(error) == DOCUMENTED["error"]
+    assert all(set(one) == DOCUMENTED["error"] - {"exit_code", "more"} for one in error["more"])
+
+
 def test_runs(ran):
     (one,) = json.loads(ran("runs", "--json").stdout)
     assert set(one) == RUNS
