@@ -105,14 +105,20 @@ def answering(status: int, kind: str, body: bytes) -> Iterator[tuple[str, list[s
 
 def test_an_old_git_is_named(runner):
     runner.write("spec.md", SOUND)
+    write = [{"name": "write_file", "arguments": {"path": "out.txt", "content": "one\n"}}]
+    runner.env["RUNNER_MODEL"] = runner.recording(
+        {"iteration": 1, "step": 1, "text": "", "tools": write},
+        {"otherwise": True, "text": "<promise>COMPLETE</promise>"},
+    )
+    assert runner("loop", "spec.md").returncode == 0
     script = '#!/bin/sh\ncase "$*" in *--version) echo git version 1.8.3.1;; *) echo usage >&2; exit 129;; esac\n'
-    runner.env = {
-        "PATH": str(place(runner, "bin", git=script)),
-        "RUNNER_MODEL": runner.recording({"otherwise": True, "text": "x"}),
-    }
-    done = runner("loop", "spec.md")
-    assert done.returncode == 1
-    assert "error: git 1.8.3.1 is too old to keep checkpoints with\n  help: install git 2.36 or newer" in done.stderr
+    runner.env["PATH"] = str(place(runner, "bin", git=script))
+    done = runner("diff")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: git 1.8.3.1 is too old to keep checkpoints with\n"
+        "  help: install git 2.36 or newer; `git --version` shows which one is found\n",
+    )
 
 
 def test_the_second_of_two_loops_is_told_who_works_there_and_how_to_watch_and_stop_it(runner):
