@@ -8,6 +8,7 @@ can cut it. The SDK loads with the first call.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import ssl
@@ -189,6 +190,8 @@ class OpenAIChat:
         import httpx
         from openai import DefaultHttpxClient, OpenAI, Timeout
 
+        # what the SDK brought along stays as long as the process: no collection need walk it again
+        gc.freeze()
         timeout = Timeout(self._idle_s, connect=min(_CONNECT_S, self._idle_s))
         return OpenAI(
             api_key=self._key or _NO_KEY,
