@@ -45,7 +45,7 @@ class Parameter:
     @property
     def shown(self) -> str:
         """As the left column of a list: `-m, --model MODEL`, `--worktree / --in-place`, `RUN`."""
-        flags = ", ".join(sorted(self.flags, key=lambda flag: flag.startswith("--")))
+        flags = ", ".join(self.flags)
         other = ", ".join(self.others)
         named = f"{flags} / {other}" if other else flags
         return f"{named} {self.value}".strip()
@@ -155,7 +155,8 @@ def _parameter(one: object, context: typer.Context) -> Parameter | None:
     name = one.name or ""
     return Parameter(
         name=name,
-        flags=tuple(one.opts) if is_option else (),
+        # the short one first; typer keeps the names of --help in a set, whose order differs from run to run
+        flags=tuple(sorted(one.opts, key=lambda flag: flag.startswith("--"))) if is_option else (),
         others=tuple(one.secondary_opts) if is_option else (),
         value="" if plain else one.metavar or name.upper(),
         about=_about(record[1]),

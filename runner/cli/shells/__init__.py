@@ -7,8 +7,10 @@ models, checkpoints) it asks of `runner _complete KIND`, see `runner.cli.shells.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runner.cli.pages import Page
+if TYPE_CHECKING:
+    from runner.cli.pages import Page
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -44,8 +44,8 @@ function __runner_at --argument-names command place
 end
 
 function __runner_asked --argument-names kind
-    set -l program (commandline -opc)[1]
-    eval (string escape -- $program | string replace -r '^\\\\~' '~') _complete $kind (string escape -- (__runner_words)[2]) 2>/dev/null
+    set -l program (string replace -r '^~/' "$HOME/" -- (commandline -opc)[1])
+    type -q $program; and $program _complete $kind (__runner_words)[2] 2>/dev/null
 end
 
 function __runner_lead --argument-names lead
@@ -75,7 +75,8 @@ def script(root: Page) -> str:
 
 def _lines(root: Page, page: Page) -> Iterator[str]:
     at = f"complete -c runner -n {_quoted(f'__runner_at {_quoted(chr(32).join(page.words))}')}"
-    for one in page.pages:
+    # fish shows what is stated last first
+    for one in reversed(page.pages):
         here = _quoted(f"__runner_at {_quoted(' '.join(page.words))} 0")
         yield f"complete -c runner -n {here} -k -a {_quoted(one.words[-1])} -d {_quoted(one.line)}"
     for option in page.options:

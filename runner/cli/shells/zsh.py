@@ -96,9 +96,10 @@ def _arguments(root: Page, page: Page) -> Iterator[str]:
 
 
 def _action(one: Values) -> str:
-    """What completes a value."""
+    """What completes a value. A blank in front keeps zsh from putting options of its own before our words."""
     actions = _actions(one)
-    return actions[0] if len(actions) == 1 else _mixed(one) if actions else " "
+    action = actions[0] if len(actions) == 1 else _mixed(one) if actions else ""
+    return action if action.startswith(("(", "_files")) else f" {action}"
 
 
 def _actions(one: Values) -> list[str]:
