@@ -233,10 +233,10 @@ def project(workspace: Path, configured: str | None) -> str:
         return identity.project(ShadowWorkspace(workspace, Path(aside)), configured)
 
 
-def unknown(word: str) -> ConfigError:
-    """Why `word` is no setting."""
+def unknown(word: str) -> ConfigError | None:
+    """Why `word`, which is no file, is no setting either; None when it looks like a file's name."""
+    if "/" in word or (Path(word).suffix and closest(word, NAMES, cutoff=0.8) is None):
+        return None
     near = closest(word, NAMES)
-    return ConfigError(
-        f"there is no setting {word!r}",
-        hint=f"did you mean {near}?" if near else "runner config lists them all; ./FILE names a spec",
-    )
+    hint = f"did you mean {near}?" if near else "runner config lists them all; ./FILE names a spec"
+    return ConfigError(f"there is no setting {word!r}", hint=hint)

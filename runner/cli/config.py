@@ -130,9 +130,10 @@ def _sorted(words: list[str]) -> tuple[str | None, list[str]]:
     others = [word for word in words if word not in NAMES]
     if len(others) > 1:
         raise ConfigError(f"two specs were named: {others[0]} and {others[1]}", hint="keep one of them")
-    if others and others[0] != "-" and "/" not in others[0] and not Path(others[0]).suffix and not _there(others[0]):
-        raise unknown(others[0])
-    return others[0] if others else None, names
+    spec = others[0] if others else None
+    if spec is not None and spec != "-" and not os.path.lexists(spec) and (error := unknown(spec)) is not None:
+        raise error
+    return spec, names
 
 
 def _show(found: Effective, names: list[str], *, as_json: bool) -> None:
@@ -293,10 +294,6 @@ def _document(found: Effective, names: list[str]) -> dict[str, object]:
         ],
         "notes": list(found.notes),
     }
-
-
-def _there(word: str) -> bool:
-    return os.path.lexists(word)
 
 
 def _now() -> int:

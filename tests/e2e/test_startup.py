@@ -36,7 +36,8 @@ def packages(modules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["runs"], ["show"], ["log"], ["checkpoints"], ["diff"], ["where"], ["clean"]]
+    "command",
+    [["--help"], ["runs"], ["show"], ["log"], ["checkpoints"], ["diff"], ["where"], ["clean"], ["config"], ["models"]],
 )
 def test_no_sdk_and_nothing_heavy_is_imported_to_look(ran, command):
     found = imported(ran, *command)

@@ -12,7 +12,7 @@ from runner.config import Flags, Settings, env_file, load, state_dir, tool_env, 
 from runner.config.dotenv import parse
 from runner.config.place import network_fs
 from runner.config.settings import VARIABLES
-from runner.config.userfile import KEYS
+from runner.config.userfile import KEYS, example
 from runner.errors import ConfigError, StateError
 from runner.models.keys import KNOWN_KEYS
 
@@ -78,6 +78,40 @@ def test_the_users_file_sets_every_key(tmp_path: Path) -> None:
         "budget_wait_s": (300, source),
         "openai_base_url": (None, "built-in"),
     }
+
+
+def test_a_setting_of_the_file_names_its_line(tmp_path: Path) -> None:
+    environ = written(tmp_path, FULL)
+    found = load({**environ, "RUNNER_MODEL": "openai/two"}, flags=Flags(unattended=False)).named()
+    path = environ["RUNNER_CONFIG"]
+    assert {name: setting.place for name, setting in found.items()} == {
+        "model": "RUNNER_MODEL",
+        "prices": f"{path}:3",
+        "project": f"{path}:4",
+        "state_dir": f"{path}:5",
+        "unattended": "flag",
+        "worktree": f"{path}:7",
+        "tools_env": f"{path}:16",
+        "secrets": f"{path}:8",
+        "on_stop": f"{path}:9",
+        "on_park": f"{path}:10",
+        "min_output": f"{path}:11",
+        "max_output": f"{path}:12",
+        "budget_wait_s": f"{path}:13",
+        "openai_base_url": "built-in",
+    }
+
+
+def test_a_run_works_apart_when_it_is_unattended_and_nobody_said_otherwise(tmp_path: Path) -> None:
+    def apart(text: str, *, unattended: bool | None = None, worktree: bool | None = None) -> tuple[bool, str]:
+        setting = load(written(tmp_path, text), flags=Flags(unattended=unattended, worktree=worktree)).apart
+        return setting.value, setting.source
+
+    path = str(tmp_path / "config.toml")
+    assert apart("") == (False, "built-in")
+    assert apart("", unattended=True) == (True, "unattended")
+    assert apart("", unattended=True, worktree=False) == (False, "flag")
+    assert apart("worktree = false\nunattended = true\n") == (False, path)
 
 
 def test_the_later_source_wins_and_is_named(tmp_path: Path) -> None:
@@ -307,6 +341,38 @@ tmpfs /data tmpfs rw 0 0
 )
 def test_a_network_file_system_is_known_by_its_mount(path: str, kind: str | None) -> None:
     assert network_fs(Path(path), MOUNTS) == kind
+
+
+# ---- the example ----------------------------------------------------------------------------------------
+
+
+def uncommented(text: str) -> str:
+    return "\n".join(
+        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
+        for line in text.splitlines()
+    )
+
+
+def test_the_example_has_every_key_and_sets_none(tmp_path: Path) -> None:
+    assert {source for _, _, source in load(written(tmp_path, example())).shown()} == {"built-in"}
+    environ = written(tmp_path, uncommented(example()))
+    settings = load(environ).named()
+    assert {name for name, setting in settings.items() if setting.source == environ["RUNNER_CONFIG"]} == {
+        key.field for key in KEYS.values()
+    }
+    for key in KEYS.values():
+        assert f"# {key.about}\n# {key.kind}; default: {key.default}" in example()
+
+
+def test_the_defaults_in_words_are_the_defaults(tmp_path: Path) -> None:
+    built_in = load(written(tmp_path, "")).named()
+    for key in KEYS.values():
+        value = built_in[key.field].value
+        if key.default.isdigit() or key.default in {"true", "false", "10m"}:
+            text = f'{key.name} = "{key.default}"' if key.kind == "duration" else f"{key.name} = {key.default}"
+            assert load(written(tmp_path, text)).named()[key.field].value == value, key.name
+        elif key.name != "state_dir":
+            assert not value, key.name
 
 
 # ---- the reference ---------------------------------------------------------------------------------------

@@ -177,8 +177,9 @@ def runs(world: World) -> Iterator[Finding]:
 
 
 def _unknown(summary: dict[str, object]) -> int:
-    amount = summary.get("unknown_nano_usd")
-    return amount if isinstance(amount, int) else 0
+    """What is kept for calls whose outcome is unknown; where nobody drives, that is every open hold too."""
+    amounts = (summary.get("unknown_nano_usd"), summary.get("held_nano_usd"))
+    return sum(amount for amount in amounts if isinstance(amount, int))
 
 
 def _copies(place: State, kept: dict[str, dict[str, object]]) -> Iterator[Finding]:
