@@ -60,10 +60,11 @@ class Promise:
         return None if self.measured is None else self.measured <= self.limit
 
     def __str__(self) -> str:
+        limit = f"promise: {self.text}: limit {self.limit:g} {self.unit}".rstrip()
         if self.measured is None:
-            return f"promise: {self.text}: limit {self.limit:g} {self.unit}, not measured"
-        verdict = "holds" if self.holds else "DOES NOT HOLD"
-        return f"promise: {self.text}: limit {self.limit:g} {self.unit}, measured {self.measured:.3g} {self.unit}, {verdict}"
+            return f"{limit}, not measured"
+        measured = f"{self.measured:.3g} {self.unit}".rstrip()
+        return f"{limit}, measured {measured}, {'holds' if self.holds else 'DOES NOT HOLD'}"
 
 
 class Case(Protocol):

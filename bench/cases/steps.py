@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bench import lineup
 from bench.case import Bench, Line, Promise, Round, over
+from bench.journal import noted
 from bench.lineup import ALL, HTTPX, MINI, OPENAI, RUNNER, STILL, WALKS_ALL_UP_TO, Contender
 from bench.measure import Run, around, median, run, scratch
 
@@ -25,9 +26,10 @@ def measure(bench: Bench) -> Round:
                 continue
             with scratch() as folder:
                 one = run(bench.server, contender, size, folder)
+                made = sum(event.kind == "CheckpointMade" for event in noted(folder / "state"))
                 if contender is RUNNER and size == max(bench.sizes):
                     _keep_journal(bench, one)
-            rows.append(row(one))
+            rows.append({**row(one), "checkpoints": made})
             bench.say(f"  {contender.name}, {size} steps: {rows[-1]['start']:.2f} -> {rows[-1]['end']:.2f} ms a step")
     return rows
 
@@ -97,6 +99,12 @@ def more_memory(one: Round) -> float | None:
     return mine["peak_mb"] - its["peak_mb"] if mine and its else None
 
 
+def needless(one: Round) -> float | None:
+    """Checkpoints made of a tree that was the same as before: all but the first."""
+    found = [row["checkpoints"] for row in one if row["contender"] == STILL.name]
+    return max(found) - 1 if found else None
+
+
 def lines(rounds: Sequence[Round]) -> list[Line]:
     return []  # they are the table
 
@@ -118,5 +126,6 @@ def promises(rounds: Sequence[Round]) -> list[Promise]:
             2,
             over(rounds, lambda one: against(one, STILL, HTTPX)),
         ),
+        Promise("checkpoints of a tree that had not changed", 0, over(rounds, needless), unit=""),
         Promise("peak memory above the bare openai SDK loop's, 400 steps", 40, over(rounds, more_memory), unit="MB"),
     ]
