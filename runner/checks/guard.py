@@ -34,6 +34,7 @@ class WorkspaceGuard:
     ) -> None:
         self._workspace = workspace
         self._protection = protection
+        self._paths = tuple(sorted(protection.paths))
         self._base = base
         self._accepted = accepted
         self._known: dict[str, tuple[_Stamp, str]] = {}
@@ -41,19 +42,23 @@ class WorkspaceGuard:
 
     def base(self) -> Mapping[str, str]:
         """Digests of the protected files as checkpoint 0 has them."""
-        return {path: self._base_digest(path) for path in sorted(self._protection.paths)}
+        unknown = self._protection.paths - self._base_digests.keys()
+        if unknown:
+            found = self._workspace.read_many(self._base, sorted(unknown))
+            self._base_digests.update((path, self._protection.digest(path, found.get(path))) for path in unknown)
+        return {path: self._base_digests[path] for path in self._paths}
 
     def look(self) -> Mapping[str, str]:
         """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
-        root = self._workspace.root.resolve()
-        folders: dict[Path, bool] = {}
-        return {path: self._digest(root, path, folders) for path in sorted(self._protection.paths)}
+        root = os.path.realpath(self._workspace.root)
+        folders: dict[str, bool] = {}
+        return {path: self._digest(root, path, folders) for path in self._paths}
 
     def differing(self) -> tuple[str, ...]:
         accepted = self._accepted()
         changed = {change.path for change in self._workspace.changes(self._base, self._workspace.snapshot().tree)}
-        root = self._workspace.root.resolve()
-        folders: dict[Path, bool] = {}
+        root = os.path.realpath(self._workspace.root)
+        folders: dict[str, bool] = {}
         differing: list[str] = []
         for path in sorted(changed & self._protection.paths):
             digest = self._digest(root, path, folders)
@@ -62,20 +67,20 @@ class WorkspaceGuard:
         return tuple(differing)
 
     def _base_digest(self, path: str) -> str:
-        if path not in self._base_digests:
-            self._base_digests[path] = self._protection.digest(path, self._workspace.read(self._base, path))
-        return self._base_digests[path]
+        return self.base()[path]
 
-    def _digest(self, root: Path, path: str, folders: dict[Path, bool]) -> str:
-        full = root / path
-        if full.parent not in folders:
+    def _digest(self, root: str, path: str, folders: dict[str, bool]) -> str:
+        # in plain strings: this is asked of every protected file around every tool call
+        full = f"{root}/{path}"
+        folder = full.rpartition("/")[0]
+        if folder not in folders:
             # A folder that became a link leads elsewhere: what it shows is not the workspace's.
-            folders[full.parent] = full.parent.resolve() == full.parent
+            folders[folder] = os.path.realpath(folder) == folder
         try:
             found = os.lstat(full)
         except (FileNotFoundError, NotADirectoryError):
             return ""
-        if not folders[full.parent] or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        if not folders[folder] or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
             return ""
         stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
         known = self._known.get(path)
@@ -86,10 +91,10 @@ class WorkspaceGuard:
             self._known[path] = (stamp, digest)
         return digest
 
-    def _read(self, path: str, full: Path, *, is_link: bool) -> str:
+    def _read(self, path: str, full: str, *, is_link: bool) -> str:
         try:
             # git keeps a link as the bytes of its target.
-            data = os.fsencode(full.readlink()) if is_link else full.read_bytes()
+            data = os.fsencode(Path(full).readlink()) if is_link else Path(full).read_bytes()
         except OSError as error:
             # Unreadable is not unchanged: the name of the error is no digest of any content.
             return f"unreadable: {error.strerror}"
