@@ -6,7 +6,7 @@ Everything here is synchronous. Anything that can take long receives an `Interru
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +233,10 @@ class Workspace(Protocol):
 
     def read(self, tree: str, path: str) -> bytes | None:
         """A file's bytes in a tree; None when it is not there."""
+        ...
+
+    def read_many(self, tree: str, paths: Iterable[str]) -> Mapping[str, bytes]:
+        """The bytes of several files of a tree at once; those that are not there are left out."""
         ...
 
     def paths(self, tree: str) -> tuple[str, ...]:

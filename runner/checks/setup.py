@@ -53,11 +53,14 @@ class Products:
         """Name what setup depends on: its commands and the files of the tree that say what to install."""
         named = {path for argv in spec.setup for path in names.named_paths(argv)}
         digest = hashlib.sha256(repr(spec.setup).encode())
-        for path in self._workspace.paths(tree):
-            name = posixpath.basename(path)
-            if path in named or any(fnmatch.fnmatchcase(name, pattern) for pattern in _MANIFESTS):
-                digest.update(f"\0{path}\0".encode("utf-8", "surrogateescape"))
-                digest.update(self._workspace.read(tree, path) or b"")
+        telling = [
+            path
+            for path in self._workspace.paths(tree)
+            if path in named or any(fnmatch.fnmatchcase(posixpath.basename(path), each) for each in _MANIFESTS)
+        ]
+        for path, data in self._workspace.read_many(tree, telling).items():
+            digest.update(f"\0{path}\0".encode("utf-8", "surrogateescape"))
+            digest.update(data)
         return digest.hexdigest()
 
     def take(self, view: Path, key: str) -> bool:

@@ -191,11 +191,9 @@ class ViewBuilder:
         )
 
     def _foreign(self, spec: Spec, protected: Protection, base: str) -> frozenset[str]:
-        tests = {
-            path: data
-            for path in sorted(protected.paths)
-            if path.endswith(".py") and names.is_test(path) and (data := self._workspace.read(base, path)) is not None
-        }
+        tests = self._workspace.read_many(
+            base, (path for path in sorted(protected.paths) if path.endswith(".py") and names.is_test(path))
+        )
         words = {word for check in spec.checks for word in names.words_of(check.argv)[:1] if "/" in word}
         programs = [self._workspace.root / word for word in sorted(words)]
         return steering.foreign_modules(tests, frozenset(self._workspace.paths(base)), env=self._env, programs=programs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +104,9 @@ class FakeWorkspace:
 
     def read(self, tree: str, path: str) -> bytes | None:
         return self.trees[tree].get(path)
+
+    def read_many(self, tree: str, paths: Iterable[str]) -> Mapping[str, bytes]:
+        return {path: self.trees[tree][path] for path in paths if path in self.trees[tree]}
 
     def paths(self, tree: str) -> tuple[str, ...]:
         return tuple(sorted(self.trees[tree]))

@@ -21,6 +21,7 @@ from runner.workspace.objects import LINK, PROGRAM
 
 TEMPORARY = b".runner-tmp-"
 CHUNK = 1 << 20
+_MOST_OPEN = 64
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +48,8 @@ class Beneath:
         except OSError as error:
             raise WorkspaceError(f"cannot open {root}: {error.strerror}", hint="it must be a directory") from error
         self._held: tuple[bytes, int] | None = None
+        self._chain: list[tuple[bytes, int]] = []
+        self._deep: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +58,7 @@ class Beneath:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._drop()
+        self._let_go(0)
         os.close(self._root)
 
     def _drop(self) -> None:
@@ -83,6 +87,36 @@ class Beneath:
             raise
         self._held = (path, here)
         return here
+
+    def look(self, path: bytes) -> int:
+        """An open directory, for looking and reading only; it lives until the next `look`. OSError when it is none.
+
+        The directories above it stay open, so that its neighbours cost one step each.
+        """
+        parts = path.split(b"/") if path else []
+        same = 0
+        for (held, _), part in zip(self._chain, parts, strict=False):
+            if held != part:
+                break
+            same += 1
+        self._let_go(same)
+        here = self._chain[-1][1] if self._chain else self._root
+        for part in parts[same:]:
+            here = os.open(part, _FOLDER, dir_fd=here)
+            if len(self._chain) < _MOST_OPEN:
+                self._chain.append((part, here))
+            else:
+                if self._deep is not None:
+                    os.close(self._deep)
+                self._deep = here
+        return here
+
+    def _let_go(self, keep: int) -> None:
+        if self._deep is not None:
+            os.close(self._deep)
+            self._deep = None
+        while len(self._chain) > keep:
+            os.close(self._chain.pop()[1])
 
     def _split(self, path: bytes, *, create: bool = False) -> tuple[int, bytes]:
         folder, _, name = path.rpartition(b"/")

@@ -7,32 +7,39 @@ import re
 from runner.errors import NotFoundError, WorkspaceError
 from runner.values import Ms
 from runner.workspace.git import Git
+from runner.workspace.objects import COMMIT, name_of
+from runner.workspace.refs import Refs
+from runner.workspace.store import Store
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.|lock\b))*\Z")
+_WHO = "runner <runner@localhost>"
 
 
 class Checkpoints:
     """Commit `refs/runner/<run>/<number>` for every checkpoint. The same facts give the same commit, anywhere."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, store: Store) -> None:
         self._git = git
+        self._store = store
+        self._refs = Refs(git.directory)
 
     def keep(self, tree: str, *, run: str, number: int, parent: str | None, at: Ms, message: str) -> str:
-        seconds, person = f"@{at // 1000} +0000", {"NAME": "runner", "EMAIL": "runner@localhost"}
-        who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in person.items()}
-        env = {**who, "GIT_AUTHOR_DATE": seconds, "GIT_COMMITTER_DATE": seconds}
-        text = f"{message.strip()}\n\nRun: {run}\nCheckpoint: {number}\nAt: {at}\n"
-        parents = () if parent is None else ("-p", parent)
-        commit = self._git.text("commit-tree", tree, *parents, "-F", "-", give=text.encode(), env=env)
         ref = _ref(run, number)
-        try:
-            self._git.run("update-ref", ref, commit, "")
-        except WorkspaceError:
-            there = self._resolve(ref)
-            if there is None:
-                raise
-            if there != commit:
-                return self._succeed(run, number, there, commit)
+        if lost := self._store.missing(name for name in (tree, parent) if name is not None):
+            raise WorkspaceError(f"{lost.pop()}, of checkpoint {number}, is missing in {self._git.directory}")
+        lines = [f"tree {tree}"]
+        if parent is not None:
+            lines.append(f"parent {parent}")
+        lines += [f"{role} {_WHO} {at // 1000} +0000" for role in ("author", "committer")]
+        # git refuses a NUL in a message, and would keep nothing.
+        text = message.strip().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        whole = "\n".join(lines) + f"\n\n{text}\n\nRun: {run}\nCheckpoint: {number}\nAt: {at}\n"
+        data = whole.encode("utf-8", "replace")
+        commit = name_of(data, COMMIT)
+        if not self._store.has(commit):
+            self._store.put([(commit, COMMIT, data)])
+        if not self._refs.create(ref, commit) and (there := self._refs.read(ref)) is not None and there != commit:
+            return self._succeed(run, number, there, commit)
         return commit
 
     def _succeed(self, run: str, number: int, there: str, commit: str) -> str:
@@ -51,14 +58,14 @@ class Checkpoints:
         return commit
 
     def find(self, run: str, number: int) -> str:
-        found = self._resolve(_ref(run, number))
+        found = self._refs.read(_ref(run, number))
         if found is None:
             raise NotFoundError(f"{run} has no checkpoint {number}", hint=f"runner checkpoints {run} lists them")
         return found
 
     def of(self, run: str) -> tuple[str, ...]:
-        lines = self._git.text("for-each-ref", "--format=%(refname) %(objectname)", _ref(run, 0)[:-1]).splitlines()
-        numbered = {int(ref.rpartition("/")[2]): commit for ref, commit in (line.split(" ") for line in lines)}
+        refs = self._refs.below(_ref(run, 0)[:-2])
+        numbered = {int(ref.rpartition("/")[2]): commit for ref, commit in refs.items()}
         return tuple(numbered[number] for number in sorted(numbered))
 
     def drop(self, run: str) -> None:
@@ -69,10 +76,8 @@ class Checkpoints:
         self._git.run("gc", "--quiet", "--prune=now")
 
     def tidy(self) -> None:
-        self._git.run("repack", "-d", "-q")
-
-    def _resolve(self, ref: str) -> str | None:
-        return self._git.run("rev-parse", "--verify", "--quiet", ref, ok=(0, 1)).decode().strip() or None
+        # Rolls small packs and loose objects into larger packs, what no ref reaches included, and leaves big packs be.
+        self._git.run("repack", "--geometric=2", "-d", "-q")
 
 
 def _ref(run: str, number: int) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from runner.errors import NotFoundError, RefusedError, WorkspaceError
 from runner.workspace.beneath import Beneath
 from runner.workspace.git import Git
-from runner.workspace.objects import BLOB, FILE, PROGRAM, TREE, Entry, Pack, listing, name_of, trees
+from runner.workspace.objects import BLOB, FILE, PROGRAM, TREE, Entry, listing, name_of, trees
+from runner.workspace.pack import Pack
 from runner.workspace.repository import Repository, read_plain
 from runner.workspace.shadow import ShadowWorkspace
 
@@ -87,7 +88,7 @@ class _Chain:
         if self._first is None:
             self._first = entries
             self._learn(entries)
-        pack = Pack(self._git, self._known)
+        pack = Pack(self._workspace.store, self._known)
         try:
             tree, made = trees(self._whole(entries, pack))
             for data in made.values():

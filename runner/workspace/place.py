@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.errors import BusyError, StateError
 from runner.workspace.git import Git
-from runner.workspace.objects import remove_leftovers
+from runner.workspace.store import remove_leftovers
 
 _LAST_WORDS_S = 30.0
 
@@ -75,7 +75,7 @@ class Place:
             self._take(handle)
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-            remove_leftovers(git)
+            remove_leftovers(git.directory)
             git.keeps_open = (handle,)
             yield
         finally:

@@ -10,6 +10,7 @@ import re
 import stat
 import struct
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from runner.workspace.git import bare_environment
 
 _SMALL = 1 << 20
 _LARGE = 1 << 30
+_EXCLUDES = re.compile(rb"excludesfile|include", re.IGNORECASE)
 _NAME = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 
 
@@ -136,15 +138,22 @@ def find(root: Path) -> Repository | None:
 def user_excludes(workspaces: tuple[Path, ...]) -> bytes:
     """The excludes file of the user's own configuration. Asked outside any repository, so nothing else is read."""
     keep = {name: os.environ[name] for name in ("HOME", "XDG_CONFIG_HOME") if name in os.environ}
-    env = {name: value for name, value in bare_environment(workspaces, keep).items() if name != "GIT_CONFIG_GLOBAL"}
+    home = Path(os.environ.get("HOME", "/"))
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    named = ""
+    # Only where the setting can be does git have to say what it is.
+    if any(_EXCLUDES.search(read_plain(file, _LARGE) or b"") for file in (home / ".gitconfig", config / "config")):
+        named = _named_excludes(bare_environment(workspaces, keep))
+    return read_plain(home / named if named else config / "ignore") or b""
+
+
+def _named_excludes(env: Mapping[str, str]) -> str:
     asked = subprocess.run(
         ["git", "config", "--global", "--get", "--path", "core.excludesFile"],
-        cwd="/", env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+        cwd="/", env={name: value for name, value in env.items() if name != "GIT_CONFIG_GLOBAL"},
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
-    named = os.fsdecode(asked.stdout).strip()
-    home = Path(os.environ.get("HOME", "/"))
-    usual = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "ignore"
-    return read_plain(home / named if named else usual) or b""
+    return os.fsdecode(asked.stdout).strip()
 
 
 def _index(data: bytes, digest: int) -> tuple[set[bytes], str | None]:

@@ -2,23 +2,24 @@
 
 `git add` would do it in one command, but it looks into nested repositories (and runs `git status` in submodules, which
 reads *their* configuration), stops with nothing done at one without a commit, and leaves the content of the others out.
+
+A directory whose listing and stamps are those of the last snapshot costs its `lstat`s and nothing else.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 
 from runner.errors import WorkspaceError
 from runner.workspace.beneath import TEMPORARY, Beneath, show
+from runner.workspace.folders import IGNORED, IS_FOLDER, UNSEEN, Draft, Folder, Identity, identity, rules_stamp
+from runner.workspace.index import Tracked
 
 LARGEST_UNTRACKED = 20_000_000
-
-Identity = tuple[int, int, int, int, int]
+_TEMPORARY = os.fsdecode(TEMPORARY)
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -27,144 +28,179 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 
-
-def identity(status: os.stat_result) -> Identity:
-    """Equal identities of one path mean equal content: ctime cannot be set by the writer."""
-    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+Ask = Callable[[list[bytes]], set[bytes]]
 
 
-def is_settled(status: os.stat_result, now_ns: int) -> bool:
-    """Whether a later write would show in ctime: clocks of file systems tick in up to 10 ms, some in 2 s."""
-    tick = 2_000_000_000 if status.st_ctime_ns % 1_000_000_000 == 0 else 50_000_000
-    return status.st_ctime_ns + tick < now_ns
+def scan(
+    beneath: Beneath, root: Folder, ask: Ask, tracked: Tracked, *, has_rules: bool, without: bytes | None
+) -> dict[Folder, Draft]:
+    """Walk the workspace, `without` one directory (runner's own state, when it lies inside).
 
-
-class Tracked:
-    """Paths that are kept even where a rule ignores them: the user's index knows them, or the last checkpoint does."""
-
-    def __init__(self, index: frozenset[bytes], last: Iterable[bytes]) -> None:
-        self.index = index
-        self._all = index.union(last)
-        self._sorted: list[bytes] | None = None
-
-    def __contains__(self, path: bytes) -> bool:
-        return path in self._all
-
-    def below(self, folder: bytes) -> bool:
-        if self._sorted is None:
-            self._sorted = sorted(self._all)
-        start = folder + b"/"
-        at = bisect_left(self._sorted, start)
-        return at < len(self._sorted) and self._sorted[at].startswith(start)
-
-
-@dataclass(slots=True)
-class Scan:
-    """Files and links found, each with its `lstat`, and what was left out (`path: why`)."""
-
-    files: dict[bytes, os.stat_result] = field(default_factory=dict[bytes, os.stat_result])
-    notes: list[str] = field(default_factory=list[str])
-
-
-class Ignore:
-    """Git's answers to "is this path ignored?", remembered until a rule changes."""
-
-    def __init__(self, ask: Callable[[list[bytes]], set[bytes]]) -> None:
-        self._ask = ask
-        self._verdicts: dict[bytes, bool] = {}
-        self._rules: dict[bytes, Identity | None] = {}
-        self.stale = False
-
-    def forget(self) -> None:
-        self._verdicts.clear()
-        self._rules.clear()
-        self.stale = False
-
-    def rules(self, folder: bytes, status: os.stat_result | None) -> None:
-        """Note the `.gitignore` of a directory; one that differs from the remembered one makes answers stale."""
-        now = None if status is None else identity(status)
-        if status is not None and not is_settled(status, time.time_ns()):
-            now = (0, 0, 0, 0, time.monotonic_ns())
-        if self._rules.setdefault(folder, now) != now:
-            self.stale = True
-
-    def ignored(self, paths: list[tuple[bytes, bool]]) -> set[bytes]:
-        """Those of the paths that a rule ignores. Each comes with whether it is a directory."""
-        keys = {path: path + b"/" if folder else path for path, folder in paths}
-        unknown = [path for path, key in keys.items() if key not in self._verdicts]
-        if unknown:
-            found = self._ask(unknown)
-            self._verdicts.update((keys[path], path in found) for path in unknown)
-        return {path for path, key in keys.items() if self._verdicts[key]}
-
-
-def scan(beneath: Beneath, ignore: Ignore, tracked: Tracked, *, without: bytes | None) -> Scan:
-    """Walk the workspace, `without` one directory (runner's own state, when it lies inside)."""
+    Gives the directories that differ from what their folder says. `has_rules` says that rules from outside count.
+    """
     for _ in range(2):
-        found = Scan()
-        level = [b""]
-        while level and not ignore.stale:
-            level = _level(beneath, ignore, tracked, found, [path for path in level if path != without])
-        if not ignore.stale:
-            found.notes.sort()
-            return found
-        ignore.forget()
+        walk = _Walk(beneath, ask, tracked, has_rules=has_rules, without=without)
+        if walk.all(root):
+            return walk.drafts
+        forget_rules(root)
     raise WorkspaceError("the ignore rules of the workspace change faster than they can be read")
 
 
-def _level(beneath: Beneath, ignore: Ignore, tracked: Tracked, found: Scan, folders: list[bytes]) -> list[bytes]:
-    seen: list[tuple[bytes, os.stat_result]] = []
-    for folder in folders:
+def forget_rules(root: Folder) -> None:
+    """Make the next look judge every path anew."""
+    for folder in root.everything():
+        folder.names, folder.codes, folder.rules = None, {}, UNSEEN
+
+
+class _Walk:
+    def __init__(self, beneath: Beneath, ask: Ask, tracked: Tracked, *, has_rules: bool, without: bytes | None) -> None:
+        self._beneath = beneath
+        self._ask = ask
+        self._tracked = tracked
+        self._has_rules = has_rules
+        self._without = without
+        self._is_stale = False
+        self._visited: set[Folder] = set()
+        self._changed: list[Folder] = []
+        self.drafts: dict[Folder, Draft] = {}
+
+    def all(self, root: Folder) -> bool:
+        """Visit everything, level after level of what is new; False when remembered answers have become wrong."""
+        waiting = [root]
+        while waiting:
+            self._changed = []
+            while waiting:
+                folder = waiting.pop()
+                if folder not in self._visited:
+                    self._visited.add(folder)
+                    if self._is_unchanged(folder):
+                        waiting.extend(folder.below.values())
+                if self._is_stale:
+                    return False
+            self._judge()
+            for folder in self._changed:
+                draft = self.drafts[folder]
+                if draft.names is not None or draft.inside:
+                    self._sort(folder, draft)
+                waiting.extend(one for one in draft.below.values() if one not in self._visited)
+        return True
+
+    def _is_unchanged(self, folder: Folder) -> bool:
         try:
-            inside = beneath.names(folder)
+            handle = self._beneath.look(folder.path)
+            if folder.names is not None and folder.is_unchanged(handle):
+                self._has_rules = self._has_rules or folder.rules is not None
+                return True
+            self._draft(folder, handle)
         except PermissionError:
-            found.notes.append(f"{show(folder) or '.'}/: cannot be read")
-            continue
+            note = f"{show(folder.path) or '.'}/: cannot be read"
+            self._put(folder, Draft(names=None, rules=folder.rules, notes=[note]))
         except OSError:
-            continue  # gone, or no directory any more: nothing to keep
-        _notice_rules(ignore, folder, inside)
-        start = folder + b"/" if folder else b""
-        for name, status in inside:
-            if name.lower() == b".git":
-                _notice_git(found, folder, name)
-            elif name.startswith(TEMPORARY):
-                found.notes.append(f"{show(start + name)}: left by an interrupted write of runner, safe to delete")
-            else:
-                seen.append((start + name, status))
-    ignored = ignore.ignored([(path, stat.S_ISDIR(status.st_mode)) for path, status in seen])
-    below: list[bytes] = []
-    for path, status in seen:
-        if stat.S_ISDIR(status.st_mode):
-            if path not in ignored or tracked.below(path):
-                below.append(path)
-        elif path not in ignored or path in tracked:
-            _file(found, tracked, path, status)
-    return below
+            self._gone(folder)
+        return False
+
+    def _gone(self, folder: Folder) -> None:
+        """It is no directory any more: look again at the one above it, once."""
+        above = folder.parent
+        if above is not None and above not in self.drafts:
+            self._visited.discard(folder)
+            self._visited.discard(above)
+            above.names = None
+            self._visited.add(above)
+            self._is_unchanged(above)
+        else:
+            self._put(folder, Draft(names=None, rules=folder.rules))
+            if above is not None:
+                self.drafts[above].names = None
+
+    def _put(self, folder: Folder, draft: Draft) -> None:
+        self.drafts[folder] = draft
+        self._changed.append(folder)
+
+    def _draft(self, folder: Folder, handle: int) -> None:
+        names = os.listdir(handle)
+        draft = Draft(names=names)
+        rules: Identity | None = None
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                if name == ".gitignore":
+                    rules = _rules(folder, draft, status)
+                if name.lower() == ".git":
+                    _note_git(folder, draft, name)
+                elif name.startswith(_TEMPORARY):
+                    place = show(folder.inside(name))
+                    draft.notes.append(f"{place}: left by an interrupted write of runner, safe to delete")
+                else:
+                    draft.inside.append((name, status))
+        draft.rules = rules
+        self._has_rules = self._has_rules or rules is not None
+        if folder.rules not in (rules, UNSEEN):
+            self._is_stale = True
+        self._put(folder, draft)
+
+    def _judge(self) -> None:
+        """Find out which of the names are ignored, with one question for all that nobody asked before."""
+        unknown: list[tuple[Draft, str, int]] = []
+        paths: list[bytes] = []
+        for folder in self._changed:
+            draft = self.drafts[folder]
+            for name, status in draft.inside:
+                kind = IS_FOLDER if stat.S_ISDIR(status.st_mode) else 0
+                code = folder.codes.get(name)
+                if code is not None and code & IS_FOLDER == kind:
+                    draft.codes[name] = code
+                elif self._has_rules:
+                    unknown.append((draft, name, kind))
+                    paths.append(folder.inside(name))
+                else:
+                    draft.codes[name] = kind
+        ignored = self._ask(paths) if paths else set[bytes]()
+        for (draft, name, kind), path in zip(unknown, paths, strict=True):
+            draft.codes[name] = kind | (IGNORED if path in ignored else 0)
+
+    def _sort(self, folder: Folder, draft: Draft) -> None:
+        """Tell apart where to go, what to keep and what to leave."""
+        for name, status in draft.inside:
+            code, path = draft.codes[name], folder.inside(name)
+            if code & IS_FOLDER:
+                known = folder.below.get(name)
+                if path != self._without and (not code & IGNORED or self._tracked.below(path, known)):
+                    draft.below[name] = known or Folder(path, folder)
+                else:
+                    draft.shut.append(name)
+                continue
+            if not code & IGNORED or path in self._tracked:
+                self._file(draft, path, status)
+            draft.others.append(name)
+            draft.seen.append(identity(status))
+
+    def _file(self, draft: Draft, path: bytes, status: os.stat_result) -> None:
+        """Note a file that is to be kept, or why it is not; it is the next of the `others`."""
+        kind = stat.S_IFMT(status.st_mode)
+        if kind in _KINDS:
+            draft.notes.append(f"{show(path)}: {_KINDS[kind]}")
+        elif status.st_size > LARGEST_UNTRACKED and path not in self._tracked.index.paths:
+            size, most = round(status.st_size / 1e6, 1), LARGEST_UNTRACKED // 1_000_000
+            draft.notes.append(f"{show(path)}: {size:,g} MB, larger than {most} MB")
+        elif kind in (stat.S_IFREG, stat.S_IFLNK):
+            draft.wanted.append((len(draft.others), status))
 
 
-def _notice_rules(ignore: Ignore, folder: bytes, inside: list[tuple[bytes, os.stat_result]]) -> None:
-    status = next((status for name, status in inside if name == b".gitignore"), None)
-    if status is not None and stat.S_IFMT(status.st_mode) in _KINDS:
-        # git would open it and wait for ever.
-        what = _KINDS[stat.S_IFMT(status.st_mode)]
-        place = show(folder + b"/.gitignore" if folder else b".gitignore")
-        raise WorkspaceError(f"{place} is {what}, so nobody can say what is ignored", hint="remove it")
-    ignore.rules(folder, status)
-
-
-def _notice_git(found: Scan, folder: bytes, name: bytes) -> None:
-    if name != b".git":
-        found.notes.append(f"{show(folder + b'/' + name if folder else name)}: a name that git refuses to keep")
-    elif folder:
-        found.notes.append(f"{show(folder)}/.git: a repository of its own; its files are kept, its history is not")
-
-
-def _file(found: Scan, tracked: Tracked, path: bytes, status: os.stat_result) -> None:
+def _rules(folder: Folder, draft: Draft, status: os.stat_result) -> Identity | None:
     kind = stat.S_IFMT(status.st_mode)
     if kind in _KINDS:
-        found.notes.append(f"{show(path)}: {_KINDS[kind]}")
-    elif status.st_size > LARGEST_UNTRACKED and path not in tracked.index:
-        size, most = round(status.st_size / 1e6, 1), LARGEST_UNTRACKED // 1_000_000
-        found.notes.append(f"{show(path)}: {size:,g} MB, larger than {most} MB")
-    elif kind in (stat.S_IFREG, stat.S_IFLNK):
-        found.files[path] = status
+        # git would open it and wait for ever.
+        place = show(folder.inside(".gitignore"))
+        raise WorkspaceError(f"{place} is {_KINDS[kind]}, so nobody can say what is ignored", hint="remove it")
+    stamp = rules_stamp(status)
+    if stamp != identity(status):
+        draft.names = None
+    return stamp
+
+
+def _note_git(folder: Folder, draft: Draft, name: str) -> None:
+    if name != ".git":
+        draft.notes.append(f"{show(folder.inside(name))}: a name that git refuses to keep")
+    elif folder.path:
+        draft.notes.append(f"{show(folder.path)}/.git: a repository of its own; its files are kept, its history is not")

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runner.errors import RefusedError, WorkspaceError
+from runner.errors import RefusedError, RunnerError, WorkspaceError
 from runner.ports import Change, Snapshot
 from runner.values import Ms
-from runner.workspace.beneath import CHUNK, Beneath, check_path, pieces, show
-from runner.workspace.cache import Cache
+from runner.workspace.beneath import Beneath, check_path, pieces, show
+from runner.workspace.cache import Saved, load, save
 from runner.workspace.checkpoints import Checkpoints
+from runner.workspace.folders import Identity, rules_stamp
 from runner.workspace.git import Git
-from runner.workspace.objects import BLOB, FILE, LINK, PROGRAM, TREE, Entry, Pack, listing, trees
+from runner.workspace.index import Index, Tracked
+from runner.workspace.mirror import Mirror
+from runner.workspace.objects import FILE, LINK, PROGRAM, Entry
 from runner.workspace.place import Place
+from runner.workspace.reading import READS
 from runner.workspace.repository import Repository, find, user_excludes
-from runner.workspace.scan import Ignore, Tracked, scan
+from runner.workspace.rules import CheckIgnore
+from runner.workspace.store import Store
+from runner.workspace.trees import Trees
 
-_READS = 5
-_LISTINGS = 8
+# Reading this many files again costs less than saving the whole mirror after every step.
+_WORTH_SAVING = 200
 
 
 class ShadowWorkspace:
@@ -37,16 +43,17 @@ class ShadowWorkspace:
         self._place = Place.of(self._root, state, copy_of=copy_of and copy_of.resolve())
         self._state = state.resolve()
         self._git = self._place.git
-        self._ignore = Ignore(self._ask_ignored)
-        self._cache: Cache | None = None
-        self._listings: dict[str, dict[bytes, Entry]] = {}
+        self._store = Store(self._git.directory)
+        self._trees = Trees(self._git, self._store)
+        self._mirror: Mirror | None = None
         self._last: dict[bytes, Entry] = {}
         self._last_tree = ""
-        self._known: set[str] = set()
+        self._rules = ""
         self._excludes: bytes | None = None
         self._user_excludes: bytes | None = None
         self._outer: dict[Path, bool] = {}
-        self._index: tuple[object, frozenset[bytes]] = (None, frozenset())
+        self._index = Index()
+        self._has_rules_above = False
 
     @property
     def root(self) -> Path:
@@ -56,6 +63,11 @@ class ShadowWorkspace:
     def git(self) -> Git:
         """The shadow git directory, for siblings in this package."""
         return self._git
+
+    @property
+    def store(self) -> Store:
+        """The objects of the shadow git directory, for siblings in this package."""
+        return self._store
 
     @property
     def repository(self) -> Repository | None:
@@ -68,30 +80,39 @@ class ShadowWorkspace:
             return found
         if found.top not in self._outer:
             prefix = self._prefix(found)
-            self._outer[found.top] = self._ask(found, [b""]) != {b""} or any(
-                path.startswith(prefix) for path in found.index_paths()
-            )
+            with self._check_ignore(found) as rules:
+                self._outer[found.top] = not rules.ask([b""]) or any(
+                    path.startswith(prefix) for path in found.index_paths()
+                )
         return found if self._outer[found.top] else None
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self) -> Generator[None]:
         """Hold the workspace for one process; BusyError (naming the holder) when another has it."""
-        return self._place.lock(self._git)
+        with self._place.lock(self._git):
+            yield
+            # Time saved for the next process, never a reason for this one to fail.
+            with suppress(RunnerError):
+                if self._mirror is not None and self._mirror.unsaved:
+                    self._save(self._mirror)
+                if self._store.is_crowded:
+                    self.tidy()
 
     def forget(self) -> None:
         """Begin a new run: files kept only because an earlier checkpoint had them are judged by the rules again."""
-        self._open()
+        self._open().look_closely()
         self._last, self._last_tree = {}, ""
         self._place.keep("last-tree", b"")
 
     def expect(self, entries: Mapping[bytes, Entry]) -> None:
         """Keep these paths, where they exist, whatever the ignore rules say (a copy of another workspace begins so)."""
-        self._open()
+        self._open().look_closely()
         self._last, self._last_tree = dict(entries), ""
 
     # ---- looking -----------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        for left in range(_READS - 1, -1, -1):
+        for left in range(READS - 1, -1, -1):
             try:
                 return self._snapshot()
             except WorkspaceError:
@@ -101,103 +122,43 @@ class ShadowWorkspace:
         raise AssertionError
 
     def _snapshot(self) -> Snapshot:
-        cache = self._open()
+        mirror = self._open()
         repository = self.repository
-        notes: list[str] = []
-        tracked = Tracked(self._user_index(repository, notes), self._last)
-        self._pass_on_excludes(repository)
-        with Beneath(self._root) as beneath:
-            found = scan(beneath, self._ignore, tracked, without=self._own_folder())
-            pack = Pack(self._git, self._known)
-            try:
-                entries: dict[bytes, Entry] = {}
-                for path, status in sorted(found.files.items()):
-                    entry = cache.get(path, status) or self._take(beneath, path, pack, cache, notes)
-                    if entry is not None:
-                        entries[path] = entry
-                if entries != self._last or not self._last_tree or not pack.is_empty:
-                    self._last_tree = self._store(entries, pack)
-                    self._place.keep("last-tree", self._last_tree.encode())
-            except BaseException:
-                # What was read but not stored must be read again.
-                cache.drop_unless(self._known)
-                raise
-            finally:
-                pack.close()
-        self._last = entries
-        self._remember(self._last_tree, entries)
-        self._known |= cache.settle(entries)
-        return Snapshot(tree=self._last_tree, skipped=tuple(sorted(found.notes + notes)))
-
-    def _take(self, beneath: Beneath, path: bytes, pack: Pack, cache: Cache, notes: list[str]) -> Entry | None:
-        """Read a file into the pack, again when it changes under our eyes; None when it went away or cannot be read."""
-        for _ in range(_READS):
-            before = time.time_ns()
-            status = beneath.status(path)
-            if status is None:
-                return None
-            try:
-                if stat.S_ISLNK(status.st_mode):
-                    target = beneath.link(path)
-                    name, whole = pack.add(BLOB, len(target), [target])
-                    entry, after = Entry(LINK, name), beneath.status(path)
-                else:
-                    handle = beneath.open(path)
-                    with os.fdopen(handle, "rb", buffering=0) as file:
-                        status = os.fstat(file.fileno())
-                        if not stat.S_ISREG(status.st_mode):
-                            continue
-                        name, whole = pack.add(BLOB, status.st_size, iter(lambda: file.read(CHUNK), b""))
-                        after = os.fstat(file.fileno())
-                    entry = Entry(PROGRAM if status.st_mode & stat.S_IXUSR else FILE, name)
-            except PermissionError:
-                notes.append(f"{show(path)}: cannot be read")
-                return None
-            except FileNotFoundError:
-                return None
-            except OSError:
-                continue  # replaced by something else between the look and the open
-            if whole and cache.put(path, entry, status, after, before):
-                return entry
-        return self._take_moment(beneath, path, pack, notes)
-
-    def _take_moment(self, beneath: Beneath, path: bytes, pack: Pack, notes: list[str]) -> Entry:
-        """Take a file that never stands still (a server's log) as long as it was at one look, and say so."""
-        try:
-            with os.fdopen(beneath.open(path), "rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                name, whole = pack.add(BLOB, status.st_size, pieces(file, status.st_size))
-        except (OSError, WorkspaceError):  # gone, or shorter than it was a moment ago
-            whole, name, status = False, "", None
-        if not whole or status is None or not stat.S_ISREG(status.st_mode):
-            raise WorkspaceError(
-                f"{show(path)} kept changing while it was read ({_READS} times)",
-                hint="stop what writes to it, or name it in .gitignore",
+        self._look_at_index(repository, mirror)
+        self._pass_on_rules(repository, mirror)
+        tracked = Tracked(self._index, self._last, is_seen=self._last is mirror.entries)
+        with Beneath(self._root) as beneath, self._check_ignore(repository) as rules:
+            tree, notes = mirror.update(
+                beneath, rules.ask, tracked, has_rules=self._has_outer_rules(), without=self._own_folder()
             )
-        notes.append(f"{show(path)}: kept as it was at one moment, it was being written")
-        return Entry(PROGRAM if status.st_mode & stat.S_IXUSR else FILE, name)
+        if tree != self._last_tree:
+            self._place.keep("last-tree", tree.encode())
+        self._last, self._last_tree = mirror.entries, tree
+        self._trees.remember(tree, mirror.entries)
+        if mirror.unsaved >= _WORTH_SAVING:
+            self._save(mirror)
+        return Snapshot(tree=tree, skipped=tuple(sorted((*notes, *self._index.notes))))
 
-    def _store(self, entries: Mapping[bytes, Entry], pack: Pack) -> str:
-        """Put every object of this tree on disk that is not there yet."""
-        tree, made = trees(entries)
-        unknown = [name for name in made if name not in self._known]
-        missing = self._git.missing(unknown)
-        self._known.update(name for name in unknown if name not in missing)
-        for name in missing:
-            pack.add(TREE, len(made[name]), [made[name]])
-        pack.store()
-        return tree
-
-    def _open(self) -> Cache:
-        if self._cache is None:
+    def _open(self) -> Mirror:
+        if self._mirror is None:
             self._place.create()
-            self._cache = Cache.load(self._place)
-            self._known = self._cache.blobs() - self._git.missing(self._cache.blobs())
-            self._cache.drop_unless(self._known)
+            saved = load(self._place, self._store)
+            mirror = self._mirror = saved.mirror
+            self._rules = saved.rules
             last = self._place.kept("last-tree").decode("ascii", "replace").strip()
-            if last and not self._git.missing([last]):
-                self._last, self._last_tree = self._listing(last), last
-        return self._cache
+            if last and last == saved.tree:
+                self._last, self._last_tree = mirror.entries, last
+                self._index = Index(saved.index)
+            else:
+                with suppress(WorkspaceError):  # lost; what the rules ignore is left out then
+                    self._last = self._trees.files_near(last, mirror.root) if last else {}
+                    self._last_tree = last
+                mirror.look_closely(self._last.keys() ^ mirror.entries.keys() if self._last else None)
+                self._index = Index(saved.index)
+        return self._mirror
+
+    def _save(self, mirror: Mirror) -> None:
+        save(Saved(mirror=mirror, tree=self._last_tree, rules=self._rules, index=str(self._index)), self._place)
 
     def _own_folder(self) -> bytes | None:
         """Runner's state directory, when the user put it inside the workspace."""
@@ -211,55 +172,45 @@ class ShadowWorkspace:
         inside = Path() if repository is None else self._root.relative_to(repository.top)
         return b"" if inside == Path() else os.fsencode(inside) + b"/"
 
-    def _ask_ignored(self, paths: list[bytes]) -> set[bytes]:
-        return self._ask(self.repository, paths)
-
-    def _ask(self, repository: Repository | None, paths: list[bytes]) -> set[bytes]:
+    def _check_ignore(self, repository: Repository | None) -> CheckIgnore:
         # Rules of directories above a workspace that is only a part of the repository count as well.
         self._place.create()
         top, prefix = (self._root, b"") if repository is None else (repository.top, self._prefix(repository))
-        # Without "./" a name that begins with a colon would be a pattern with magic.
-        prefix = b"./" + prefix
-        asked = b"".join(prefix + path + b"\0" for path in paths)
-        answer = self._git.run(
-            "check-ignore", "--no-index", "--stdin", "-z",
-            give=asked, work_tree=top, env={"GIT_FLUSH": "0"}, ok=(0, 1),
-        )  # fmt: skip
-        return {path.removeprefix(prefix) for path in answer.split(b"\0") if path}
+        return CheckIgnore(self._git, top, prefix)
 
-    def _pass_on_excludes(self, repository: Repository | None) -> None:
+    def _has_outer_rules(self) -> bool:
+        return bool((self._excludes or b"").strip()) or self._has_rules_above
+
+    def _pass_on_rules(self, repository: Repository | None, mirror: Mirror) -> None:
+        """Give git the excludes that lie elsewhere; all is judged anew when they, or the rules above, have changed."""
         if self._user_excludes is None:
             self._user_excludes = user_excludes(self._git.workspaces)
         # The last match wins, and the repository's own file outranks the user's.
         text = self._user_excludes + b"\n" + (b"" if repository is None else repository.exclude())
         if text != self._excludes:
             (self._git.directory / "info" / "exclude").write_bytes(text)
-            self._ignore.forget()
             self._excludes = text
+        stamps: list[Identity | None] = []
         if repository is not None:
-            for above in self._root.parents:
-                if above.is_relative_to(repository.top):
-                    rules = above / ".gitignore"
-                    self._ignore.rules(b"/" + os.fsencode(above), rules.lstat() if os.path.lexists(rules) else None)
+            above = [one for one in self._root.parents if one.is_relative_to(repository.top)]
+            stamps = [rules_stamp(_status(one / ".gitignore")) for one in above]
+        self._has_rules_above = any(stamps)
+        now = repr((hashlib.sha256(text).hexdigest(), repository and os.fspath(repository.top), stamps))
+        if now != self._rules:
+            mirror.forget_rules()
+            self._rules = now
 
-    def _user_index(self, repository: Repository | None, notes: list[str]) -> frozenset[bytes]:
-        stamp = None if repository is None else (repository.git, repository.index_stamp())
-        if repository is None:
-            self._index = (stamp, frozenset())
-        elif stamp != self._index[0]:
-            prefix = self._prefix(repository)
-            try:
-                paths = repository.index_paths()
-            except WorkspaceError as error:
-                notes.append(f".git/index: {error.message}; ignored files that it tracks are left out")
-                paths = frozenset[bytes]()
-            inside = (path.removeprefix(prefix) for path in paths if path.startswith(prefix))
-            self._index = (stamp, frozenset(inside))
-        return self._index[1]
+    def _look_at_index(self, repository: Repository | None, mirror: Mirror) -> None:
+        """Follow what the user's index tracks; where that changes, what is kept may change."""
+        index = self._index.now(repository, self._prefix(repository))
+        if index is not self._index:
+            mirror.look_closely(index.paths ^ self._index.paths if self._index.is_read else None)
+            self._index = index
 
     # ---- checkpoints -------------------------------------------------------------------------------------
 
     def commit(self, snapshot: Snapshot, *, run: str, number: int, parent: str | None, at: Ms, message: str) -> str:
+        self._open()
         return self._kept().keep(snapshot.tree, run=run, number=number, parent=parent, at=at, message=message)
 
     def checkpoint(self, run: str, number: int) -> str:
@@ -273,30 +224,22 @@ class ShadowWorkspace:
     def drop(self, run: str) -> None:
         """Forget a run's checkpoints and free what only they held. Hold the lock."""
         self._kept().drop(run)
-        self._cache, self._last, self._last_tree = None, {}, ""
-        self._listings.clear()
+        self._mirror, self._last, self._last_tree = None, {}, ""
+        self._trees = Trees(self._git, self._store)
 
     def tidy(self) -> None:
         """Pack the loose objects of finished checkpoints; worth it at the end of a run."""
         self._kept().tidy()
 
     def _kept(self) -> Checkpoints:
-        self._open()
-        return Checkpoints(self._git)
+        self._place.create()
+        return Checkpoints(self._git, self._store)
 
     # ---- reading -----------------------------------------------------------------------------------------
 
-    def _remember(self, tree: str, entries: dict[bytes, Entry]) -> None:
-        self._listings.pop(tree, None)
-        self._listings[tree] = entries
-        if len(self._listings) > _LISTINGS:
-            del self._listings[next(iter(self._listings))]
-
     def _listing(self, tree: str) -> dict[bytes, Entry]:
-        if tree not in self._listings:
-            self._place.create()
-            self._remember(tree, listing(self._git, tree))
-        return self._listings[tree]
+        self._place.create()
+        return self._trees.files(tree)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
         """Every file of a tree (or commit) with its mode and blob."""
@@ -316,8 +259,13 @@ class ShadowWorkspace:
         return tuple(found)
 
     def read(self, tree: str, path: str) -> bytes | None:
-        entry = self._listing(tree).get(os.fsencode(path))
-        return None if entry is None else self._git.run("cat-file", "blob", entry.blob)
+        return self.read_many(tree, [path]).get(path)
+
+    def read_many(self, tree: str, paths: Iterable[str]) -> Mapping[str, bytes]:
+        entries = self._listing(tree)
+        wanted = {path: entry.blob for path in paths if (entry := entries.get(os.fsencode(path))) is not None}
+        blobs = self._trees.blobs(wanted.values())
+        return {path: blobs[blob] for path, blob in wanted.items()}
 
     def paths(self, tree: str) -> tuple[str, ...]:
         return tuple(sorted(show(path) for path in self._listing(tree)))
@@ -384,6 +332,13 @@ class ShadowWorkspace:
                     "these are in the way and are in no checkpoint: " + ", ".join(map(show, in_the_way)),
                     hint="nothing was changed; move them away and try again",
                 )
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _obstacles(

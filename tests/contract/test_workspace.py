@@ -16,8 +16,9 @@ import pytest
 from runner.errors import BusyError, NotFoundError, RefusedError, StateError, WorkspaceError
 from runner.ports import Snapshot, Workspace
 from runner.workspace import ShadowWorkspace
-from runner.workspace.objects import FILE, TREE, Entry, Pack, trees
-from runner.workspace.scan import is_settled
+from runner.workspace.folders import is_settled
+from runner.workspace.objects import FILE, TREE, Entry, trees
+from runner.workspace.pack import Pack
 
 PLAIN = {
     "PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "LANG": "C",
@@ -388,7 +389,7 @@ def test_a_tree_that_names_forbidden_paths_is_refused(root: Path, workspace: Sha
     found = workspace.snapshot()
     blob = workspace.entries(found.tree)[b"a"].blob
     tree, made = trees({path: Entry(FILE, blob)})
-    pack = Pack(workspace.git, set())
+    pack = Pack(workspace.store, set())
     for data in made.values():
         pack.add(TREE, len(data), [data])
     pack.store()
