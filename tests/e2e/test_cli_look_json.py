@@ -74,3 +74,26 @@ def test_where_and_clean(ran):
     would = ran.json("clean", "--older-than", "0s", "--json")
     assert set(would) == DOCUMENTED["runner clean --json"]
     assert len(would["would_remove"]) == 1
+
+
+def test_config(runner):
+    runner.write("spec.md", "---\nbudget: {usd: 2}\n---\n# Nothing\n\nDo nothing.\n")
+    assert runner("budget", "set", "user", "5").returncode == 0
+    found = runner.json("config", "spec.md", "--max-cost", "1", "--json")
+    assert set(found) == DOCUMENTED["runner config --json"]
+    for part in ("settings", "limits", "shared", "keys"):
+        assert found[part], part
+        assert all(set(one) == DOCUMENTED[f"{part} of runner config --json"] for one in found[part])
+    assert set(found["chosen"]) == DOCUMENTED["chosen of runner config --json"]
+    assert {name for one in found["limits"] for other in one["replaced"] for name in other} == {"value", "source"}
+    assert set(runner.json("config", "--path", "--json")) == {"configuration", "configuration_exists"}
+
+
+def test_models_and_doctor(ran):
+    found = ran.json("models", "--json")
+    assert set(found) == DOCUMENTED["runner models --json"]
+    assert set(found["chosen"]) == {"model", "why"}
+    assert all(set(one) == DOCUMENTED["models of runner models --json"] for one in found["models"])
+    found = ran.json("doctor", "--json")
+    assert set(found) == DOCUMENTED["runner doctor --json"]
+    assert all(set(one) == DOCUMENTED["findings of runner doctor --json"] for one in found["findings"])
