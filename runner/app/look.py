@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner import config
 from runner.app.places import State
-from runner.errors import ConfigError, NotFoundError
+from runner.errors import ConfigError, NotFoundError, StateError
 from runner.events.facts import CallSettled, CheckpointMade, ChecksFinished, Warned
 from runner.policy.model import Policy
 from runner.policy.rules import missing
@@ -49,6 +49,9 @@ def look(environ: Mapping[str, str]) -> Look | None:
     """Open what is there for reading; None where nothing was ever run."""
     state = state_of(environ)
     if not state.database.exists():
+        if state.root.exists() and not state.root.is_dir():
+            msg = f"the state directory {state.root} is no directory"
+            raise StateError(msg, hint="name another one: RUNNER_STATE_DIR=/path, or state_dir in the configuration")
         return None
     return Look(state, Database(state.database, read_only=True))
 

@@ -17,7 +17,7 @@ from runner.events.facts import StopAsked
 from runner.store.recorder import JournalRecorder
 
 POLL_S = 0.1
-_FIRST = "runner: finishing this step; Ctrl-C again stops now"
+_FIRST = "finishing this step; Ctrl-C again stops now"
 _OVER = 0  # no signal has this number
 
 
@@ -102,7 +102,7 @@ def _stop(recorder: JournalRecorder, number: int, interrupts: int, terminal: Ter
             terminal.say(_FIRST)
             return
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{_FIRST}\n".encode())
+            os.write(2, f"\nnote: {_FIRST}\n".encode())
         return
     recorder.post(StopAsked(by="SIGINT" if number == signal.SIGINT else "SIGTERM", now=True))
     recorder.interrupt.fire()

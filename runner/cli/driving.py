@@ -206,7 +206,9 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
         if value is not None:
             shown.append(f"{value} {unit} ({sources[name]})")
     if limits.duration_s is not None:
-        shown.append(f"{limits.duration_s // 60} min ({sources['duration_s']})")
+        seconds = limits.duration_s
+        active = f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
+        shown.append(f"{active} ({sources['duration_s']})")
     say(f"limits {', '.join(shown)}")
 
 

@@ -38,7 +38,7 @@ def record(
 
     from runner.app import recordings
     from runner.app.look import look_or_refuse
-    from runner.cli.edge import tell
+    from runner.cli.edge import notice, tell
 
     made = recordings.recording(look_or_refuse(os.environ), run)
     if output is None or str(output) == "-":
@@ -48,9 +48,9 @@ def record(
     tell(f"recorded {made.replies} {'reply' if made.replies == 1 else 'replies'} of run {made.run}")
     if made.masked:
         keys = "1 text that looks" if made.masked == 1 else f"{made.masked} texts that look"
-        tell(f"note: {keys} like a key: masked, so files written with it differ in a replay")
+        notice("note", f"{keys} like a key: masked, so files written with it differ in a replay")
     for note in made.notes:
-        tell(f"note: {note}")
+        notice("note", note)
     if output is not None:
         tell(f"play it: runner loop SPEC --model replay:{output}")
     return 0

@@ -82,6 +82,8 @@ def _say(halted: list[Halted], *, every: bool, as_json: bool) -> int:
 
 
 def _tell(halted: list[Halted]) -> None:
+    from runner.cli.edge import notice
+
     stopped = [one for one in halted if one.how != "alive"]
     for one in stopped:
         typer.echo(f"run {one.run}: {_TOLD[one.how]}")
@@ -89,5 +91,5 @@ def _tell(halted: list[Halted]) -> None:
         typer.echo(f"go on: runner resume {stopped[0].run if len(stopped) == 1 else 'RUN'}")
     for one in halted:
         if one.how == "alive":
-            typer.echo(f"run {one.run}: NOT stopped: {one.detail}", err=True)
-            typer.echo("  end that process (kill -9), then `runner stop` again", err=True)
+            hint = "end that process (kill -9), then `runner stop` again"
+            notice("error", f"run {one.run}: NOT stopped: {one.detail}", hint)

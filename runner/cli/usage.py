@@ -85,18 +85,27 @@ def explained(error: typer.TyperException, argv: Sequence[str]) -> ConfigError:
     """What was typed wrong in `argv`, as an error with what was meant. Values of flags are never repeated."""
     message = error.format_message()
     command = next((word for word in argv if word in COMMANDS), None)
-    help_line = f"runner {command} --help" if command else "runner --help"
+    words = " ".join(["runner", *([command, *_inside(command, argv)] if command else [])])
+    help_line = f"{words} --help"
     option = str(getattr(error, "option_name", ""))
     kind = error.__class__.__name__
     if kind == "NoSuchOption":
-        return _option(option, command, help_line)
+        return _option(option, command, words)
     if kind == "BadOptionUsage" and "requires an argument" in message:
         return _without_value(option, command, help_line)
     if (found := re.match(r"No such command '(.*?)'", message, re.DOTALL)) is not None:
         return _command(found[1], argv, error)
     if (found := re.match(r"Got unexpected extra arguments? *\(?s?\)? *\((.*)\)", message, re.DOTALL)) is not None:
         return _extra(found[1], command, help_line)
+    if (found := re.match(r"Missing argument '(.*?)'", message)) is not None:
+        return ConfigError(f"{words}: {found[1]} is missing", hint=f"see: {help_line}")
     return ConfigError(_sentence(message), hint=f"see: {help_line}")
+
+
+def _inside(command: str, argv: Sequence[str]) -> list[str]:
+    """The command of a group that was typed behind the group's name, if one was."""
+    names = getattr(real(COMMANDS[command].module, command), "commands", {})
+    return [word for word in argv[argv.index(command) + 1 :] if word in names][:1]
 
 
 def _sentence(message: str) -> str:
@@ -126,7 +135,8 @@ def _command(word: str, argv: Sequence[str], error: typer.TyperException) -> Con
     return ConfigError(message, hint=f"did you mean '{again}'? all commands: runner --help")
 
 
-def _option(option: str, command: str | None, help_line: str) -> ConfigError:
+def _option(option: str, command: str | None, words: str) -> ConfigError:
+    help_line = f"{words} --help"
     if _KEY.match(option):
         return ConfigError(
             f"keys are not given on the command line ({option}): others could read them there",
@@ -134,7 +144,7 @@ def _option(option: str, command: str | None, help_line: str) -> ConfigError:
             "your shell's history now holds what you typed: if it was a real key, make a new one",
         )
     flags = _flags(command)
-    message = f"there is no flag {option}" + (f" of runner {command}" if command else "")
+    message = f"there is no flag {option}" + (f" of {words}" if command else "")
     if command is None:
         known = next((one for one in ("loop",) if option in _flags(one)), None)
         if known is not None:
@@ -142,7 +152,7 @@ def _option(option: str, command: str | None, help_line: str) -> ConfigError:
         near = closest(option, ("--help", "--version"))
         return ConfigError(message, hint=f"did you mean {near}? see: {help_line}" if near else f"see: {help_line}")
     if option in flags:
-        return ConfigError(f"{option} stands before the command", hint=f"write: runner {command} {option} …")
+        return ConfigError(f"{option} stands before the command", hint=f"write: {words} {option} …")
     meant = _FLAGS.get(option)
     begun = [flag for flag in flags if flag.startswith(option)] if len(option) > 3 else []
     near = meant if meant in flags else begun[0] if len(begun) == 1 else closest(option, flags)

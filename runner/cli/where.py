@@ -183,5 +183,7 @@ def _agreed(question: str, *, yes: bool, as_json: bool) -> bool:
         return True
     if not as_json and sys.stdin.isatty() and sys.stderr.isatty():
         return typer.confirm(question, err=True)
-    sys.stderr.write("nothing was removed: --yes removes what is listed\n")
+    from runner.cli.edge import notice
+
+    notice("note", "nothing was removed: --yes removes what is listed")
     return False
