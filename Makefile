@@ -45,7 +45,7 @@ contracts: .venv/.dev  ## who may import whom
 pytest: .venv/.dev  ## the tests alone (some of them: make pytest PYTEST_ARGS=tests/unit)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
-docs: .venv/.core  ## make the generated pages anew: the commands, the picture of the demo
+docs: .venv/.core  ## make anew what is generated: reference, man page, completion, the demo's picture
 	$(BIN)/python docs/commands.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/picture.py
 

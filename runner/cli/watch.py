@@ -21,10 +21,11 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(run: Run = "last", plain: Plain = False) -> int:
-    """Watch a run that another process drives, as its own terminal shows it.
+    """Watch a run that another process drives.
 
-    It only reads. `q` or Ctrl-C leaves; the run goes on. When the run ends, its summary is printed. A run that stands
-    still (interrupted, parked, crashed) is watched until somebody goes on with it.
+    It looks as on the run's own terminal. It only reads. `q` or Ctrl-C leaves; the run goes on. When the run ends, its
+    summary is printed. A run that stands still (interrupted, parked, crashed) is watched until somebody goes on with
+    it.
 
     Where standard output is no terminal, lines are printed from now on until the run stands still.
 
@@ -92,9 +93,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print the table once; so it is without a terminal.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
 ) -> int:
-    """Show all runs that go on or could go on, in one table, anew each second.
+    """Show all runs that go on or could go on, in one live table.
 
-    `q` or Ctrl-C leaves. Ended runs are listed by `runner runs`.
+    It is made anew each second. `q` or Ctrl-C leaves. Ended runs are listed by `runner runs`.
 
     Examples:
       runner top

@@ -82,11 +82,6 @@ def test_a_link_into_nothing_is_seen():
     assert "no-such-heading" not in anchors(README)
 
 
-def test_the_commands_page_is_what_help_says():
-    page = (DOCS / "reference" / "commands.md").read_text("utf-8")
-    assert page == script("commands").page(), "run .venv/bin/python docs/commands.py"
-
-
 def test_the_picture_is_what_the_demo_prints():
     def shape(lines: list[str]) -> list[str]:
         """Sizes, times and ids differ from run to run, and with them every digit."""
@@ -105,12 +100,12 @@ def test_the_picture_is_what_the_demo_prints():
 
 
 def test_every_command_flag_and_variable_of_the_pages_is_one():
-    commands = (DOCS / "reference" / "commands.md").read_text("utf-8")
+    commands = (DOCS / "reference" / "cli.md").read_text("utf-8")
     known = {*re.findall(r"^## `runner ([a-z]+)", commands, re.MULTILINE)}
     flags = {*FLAG.findall(commands)} | FOREIGN
     variables = {*VARIABLE.findall((DOCS / "reference" / "config.md").read_text("utf-8")), "RUNNER_TOOL"}
     for page in pages():
-        if page.name == "commands.md":
+        if page.name == "cli.md":
             continue
         typed = [block.text for block in blocks(page) if block.language in {"console", "sh"}]
         text = page.read_text("utf-8")

@@ -6,20 +6,12 @@ models, checkpoints) it asks of `runner _complete KIND`, see `runner.cli.shells.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runner.cli.pages import Page
 
 SHELLS = ("bash", "zsh", "fish")
-
-# Where the scripts lie in a wheel and in a prefix, below `share/`.
-SHARED = {
-    "bash": Path("bash-completion/completions/runner"),
-    "zsh": Path("zsh/site-functions/_runner"),
-    "fish": Path("fish/vendor_completions.d/runner.fish"),
-}
 
 
 def script(shell: str, root: Page) -> str:

@@ -1,0 +1,232 @@
+# bash completion for runner, made by `runner completion bash`
+# shellcheck shell=bash
+
+_runner_commands() {
+    case "$1" in
+    '') reply='init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models doctor where clean completion help' ;;
+    'spec') reply='check' ;;
+    'budget') reply='show set' ;;
+    *) reply='' ;;
+    esac
+}
+
+_runner_options() {
+    case "$1" in
+    '') reply='--version -h --help' ;;
+    'init') reply='-h --help' ;;
+    'spec') reply='-h --help' ;;
+    'spec check') reply='-m --model --prices --json -h --help' ;;
+    'loop') reply='-p --prompt -m --model --unattended --worktree --in-place --new --require-verified --dry-run --env-file --prices --plain -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --log-stderr --json' ;;
+    'resume') reply='-m --model --unattended --env-file --prices --plain -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --log-stderr --json' ;;
+    'stop') reply='--all --json -h --help' ;;
+    'runs') reply='--limit --json -h --help' ;;
+    'show') reply='--json -h --help' ;;
+    'watch') reply='--plain -h --help' ;;
+    'top') reply='--once --json -h --help' ;;
+    'log') reply='-f --follow --json -h --help' ;;
+    'checkpoints') reply='--json -h --help' ;;
+    'diff') reply='--stat --json -h --help' ;;
+    'apply') reply='-c --checkpoint --undo --json -h --help' ;;
+    'export') reply='--force --json -h --help' ;;
+    'rollback') reply='--force --json -h --help' ;;
+    'record') reply='-o --output --force -h --help' ;;
+    'budget') reply='-h --help' ;;
+    'budget show') reply='--all --json -h --help' ;;
+    'budget set') reply='--period --zone --json -h --help' ;;
+    'protect') reply='--accept --json -h --help' ;;
+    'config') reply='-m --model --unattended --worktree --in-place --env-file --prices --path --example --json -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget' ;;
+    'models') reply='-m --model --env-file --prices --json -h --help' ;;
+    'doctor') reply='--network --json -h --help' ;;
+    'where') reply='--json -h --help' ;;
+    'clean') reply='--older-than --all -y --yes --json -h --help' ;;
+    'completion') reply='--install -h --help' ;;
+    'help') reply='-h --help' ;;
+    *) reply='' ;;
+    esac
+}
+
+_runner_value() {
+    case "$1" in
+    'spec check -m' | 'spec check --model') reply='asked models;lead replay:' ;;
+    'spec check --prices') reply='files *' ;;
+    'loop -p' | 'loop --prompt') reply='nothing' ;;
+    'loop -m' | 'loop --model') reply='asked models;lead replay:' ;;
+    'loop --env-file') reply='files *' ;;
+    'loop --prices') reply='files *' ;;
+    'loop --max-cost' | 'loop --max-budget-usd') reply='nothing' ;;
+    'loop --max-tokens') reply='nothing' ;;
+    'loop --max-calls') reply='nothing' ;;
+    'loop -n' | 'loop --max-iterations' | 'loop --max-runs') reply='nothing' ;;
+    'loop --max-steps') reply='nothing' ;;
+    'loop --max-duration') reply='nothing' ;;
+    'loop --deadline') reply='nothing' ;;
+    'resume -m' | 'resume --model') reply='asked models;lead replay:' ;;
+    'resume --env-file') reply='files *' ;;
+    'resume --prices') reply='files *' ;;
+    'resume --max-cost' | 'resume --max-budget-usd') reply='nothing' ;;
+    'resume --max-tokens') reply='nothing' ;;
+    'resume --max-calls') reply='nothing' ;;
+    'resume -n' | 'resume --max-iterations' | 'resume --max-runs') reply='nothing' ;;
+    'resume --max-steps') reply='nothing' ;;
+    'resume --max-duration') reply='nothing' ;;
+    'resume --deadline') reply='nothing' ;;
+    'runs --limit') reply='nothing' ;;
+    'apply -c' | 'apply --checkpoint') reply='words best last;asked checkpoints' ;;
+    'record -o' | 'record --output') reply='files *' ;;
+    'budget set --period') reply='words total day week month' ;;
+    'budget set --zone') reply='nothing' ;;
+    'protect --accept') reply='files *' ;;
+    'config -m' | 'config --model') reply='asked models;lead replay:' ;;
+    'config --env-file') reply='files *' ;;
+    'config --prices') reply='files *' ;;
+    'config --max-cost' | 'config --max-budget-usd') reply='nothing' ;;
+    'config --max-tokens') reply='nothing' ;;
+    'config --max-calls') reply='nothing' ;;
+    'config -n' | 'config --max-iterations' | 'config --max-runs') reply='nothing' ;;
+    'config --max-steps') reply='nothing' ;;
+    'config --max-duration') reply='nothing' ;;
+    'config --deadline') reply='nothing' ;;
+    'models -m' | 'models --model') reply='asked models;lead replay:' ;;
+    'models --env-file') reply='files *' ;;
+    'models --prices') reply='files *' ;;
+    'clean --older-than') reply='nothing' ;;
+    *) reply='' ;;
+    esac
+}
+
+_runner_argument() {
+    case "$1 $2" in
+    'init ''0') reply='files *.md' ;;
+    'spec check ''0') reply='files *.md' ;;
+    'loop ''0') reply='files *.md' ;;
+    'resume ''0') reply='asked runs' ;;
+    'stop ''0') reply='asked runs' ;;
+    'show ''0') reply='asked runs' ;;
+    'watch ''0') reply='asked runs' ;;
+    'log '*) reply='words verify repair;asked runs' ;;
+    'checkpoints ''0') reply='asked runs' ;;
+    'diff '*) reply='words best;asked runs' ;;
+    'apply ''0') reply='asked runs' ;;
+    'export ''0') reply='asked runs' ;;
+    'rollback ''0') reply='asked runs' ;;
+    'rollback ''1') reply='words best last;asked checkpoints' ;;
+    'record ''0') reply='asked runs' ;;
+    'budget set ''0') reply='asked scopes' ;;
+    'protect ''0') reply='asked runs' ;;
+    'config '*) reply='words model prices project state_dir unattended worktree tools.env secrets on_stop on_park min_output max_output budget_wait openai_base_url budget.usd budget.tokens budget.calls budget.iterations budget.steps budget.duration budget.deadline budget.idle ANTHROPIC_API_KEY AZURE_OPENAI_API_KEY DEEPSEEK_API_KEY FIREWORKS_API_KEY GEMINI_API_KEY GOOGLE_API_KEY GROQ_API_KEY MISTRAL_API_KEY MOONSHOT_API_KEY OPENAI_API_KEY OPENROUTER_API_KEY TOGETHER_API_KEY XAI_API_KEY ZAI_API_KEY;files *.md' ;;
+    'models ''0') reply='asked models' ;;
+    'doctor '*) reply='words python packages git state database runs config prices keys network sandbox processes terminal here' ;;
+    'completion ''0') reply='words bash zsh fish' ;;
+    'help '*) reply='words init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models doctor where clean completion help' ;;
+    *) reply='' ;;
+    esac
+}
+
+_runner_fill() { # what completes the word under the cursor, see the tables above
+    local part rest name
+    local IFS=';'
+    for part in $1; do
+        rest=${part#* }
+        IFS=$' \t\n'
+        case ${part%% *} in
+        words)
+            for name in $rest; do
+                [[ $name == "$current"* ]] && COMPREPLY+=("$name")
+            done
+            ;;
+        asked)
+            while IFS=$'\t' read -r name _; do
+                [[ $name == "$current"* ]] && COMPREPLY+=("$name")
+            done < <("$program" _complete "$rest" "$first" 2>/dev/null)
+            compopt -o nosort 2>/dev/null
+            ;;
+        files) _runner_files "$rest" '' ;;
+        lead)
+            if [[ $current == "$rest"* ]]; then
+                _runner_files '*' "$rest"
+            elif [[ $rest == "$current"* ]]; then
+                COMPREPLY+=("$rest")
+                compopt -o nospace 2>/dev/null
+            fi
+            ;;
+        esac
+    done
+}
+
+_runner_files() { # files that match $1, and directories; $2 stands before each
+    local name
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r name; do
+        if [[ -d ${name/#\~\//$HOME/} ]]; then
+            compopt -o nospace 2>/dev/null
+            COMPREPLY+=("$2$name/")
+        else
+            # a pattern is meant
+            # shellcheck disable=SC2053
+            [[ $name == $1 ]] && COMPREPLY+=("$2$name")
+        fi
+    done < <(compgen -f -- "${current#"$2"}")
+}
+
+_runner() {
+    local program=${COMP_WORDS[0]} command='' first='' expect='' reply='' lead='' glue='' only=''
+    local current word i place=0
+    local -a typed=()
+    COMPREPLY=()
+    # bash takes `replay:FILE` and `--model=NAME` apart
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ $i -gt 0 && (-n $glue || $word == [:=]*) ]]; then
+            typed[${#typed[@]} - 1]+=$word
+        else
+            typed+=("$word")
+        fi
+        if [[ $word == [:=] ]]; then glue=1; else glue=''; fi
+    done
+    for ((i = 1; i < ${#typed[@]} - 1; i++)); do
+        word=${typed[i]}
+        if [[ -n $expect ]]; then
+            expect=''
+        elif [[ -z $only && $word == -- ]]; then
+            only=1
+        elif [[ -z $only && $word == -* ]]; then
+            [[ $word == *=* ]] && continue
+            _runner_value "$command $word"
+            expect=$reply
+        else
+            _runner_commands "$command"
+            if [[ " $reply " == *" $word "* ]]; then
+                command="$command${command:+ }$word"
+            else
+                [[ $place -eq 0 ]] && first=$word
+                place=$((place + 1))
+            fi
+        fi
+    done
+    current=${typed[${#typed[@]} - 1]}
+    word=${COMP_WORDS[COMP_CWORD]}
+    [[ $word == [:=] ]] && word=''
+    # what stands before the part bash will replace
+    lead=${current%"$word"}
+    if [[ -n $expect ]]; then
+        _runner_fill "$expect"
+    elif [[ -z $only && $current == --*=* ]]; then
+        _runner_value "$command ${current%%=*}"
+        local option=${current%%=*}=
+        current=${current#*=}
+        _runner_fill "$reply"
+        COMPREPLY=("${COMPREPLY[@]/#/$option}")
+    elif [[ -z $only && $current == -* ]]; then
+        _runner_options "$command"
+        _runner_fill "words $reply"
+    else
+        _runner_commands "$command"
+        [[ -n $reply ]] && _runner_fill "words $reply"
+        _runner_argument "$command" "$place"
+        [[ -n $reply ]] && _runner_fill "$reply"
+    fi
+    [[ -n $lead ]] && COMPREPLY=("${COMPREPLY[@]#"$lead"}")
+    return 0
+}
+
+complete -F _runner runner
