@@ -93,25 +93,27 @@ def rows(database: Database, run: str, *, after: int = 0) -> Iterator[Row]:
 
 def known(run: str, row: Row) -> Stamped | None:
     """A stored event as a fact; None for a kind this version does not know. Raises StateError if it is damaged."""
-    event = _fact(run, row)
+    try:
+        event = decode(row.kind, row.body)
+    except msgspec.ValidationError as error:
+        raise _damaged(run, row, error) from error
     if event is None:
         return None
     return Stamped(run=run, seq=row.seq, at=row.at, event=event, prev=row.prev, hash=row.hash)
 
 
-def _fact(run: str, row: Row) -> Event | None:
-    try:
-        return decode(row.kind, row.body)
-    except msgspec.ValidationError as error:
-        msg = f"event {row.seq} of run {run} is damaged: {error}"
-        raise StateError(msg, hint=f"runner log verify {run}") from error
+def _damaged(run: str, row: Row, error: Exception) -> StateError:
+    return StateError(f"event {row.seq} of run {run} is damaged: {error}", hint=f"runner log verify {run}")
 
 
 def fold(run: str, stored: Iterator[Row]) -> State:
     """The state after these events; unknown kinds move only the head."""
     state = State()
     for row in stored:
-        event = _fact(run, row)
+        try:
+            event = decode(row.kind, row.body)
+        except msgspec.ValidationError as error:
+            raise _damaged(run, row, error) from error
         state = pass_over(state, row.seq) if event is None else evolve(state, event, row.at, row.seq)
     return state
 
