@@ -154,7 +154,7 @@ def evolve(state: State, event: Event, at: Ms, seq: int) -> State:
     """Apply one fact. Active time runs while a driver does: dead and parked time does not count."""
     # what lies before a new driver's first words is dead time, also after a crash that nobody wrote down
     alive = state.running and state.at and not isinstance(event, _NEW_DRIVER)
-    now = at if at > state.at else state.at
+    now = max(state.at, at)
     active_ms = state.active_ms + now - state.at if alive else state.active_ms
     return _apply(replace(state, at=now, seq=seq, active_ms=active_ms), event)
 
