@@ -92,8 +92,8 @@ def create(plan: Plan, access: Access) -> str:
     workspace = ShadowWorkspace(plan.workspace, access.state.root)
     settings = plan.sources.settings
     root = plan.workspace
-    # unattended runs work on a copy unless somebody said otherwise; `runner apply` brings the result back
-    apart = settings.unattended.value if settings.worktree.source == "built-in" else settings.worktree.value
+    # `runner apply` brings the result of a copy back
+    apart = settings.apart.value
     with workspace.lock():
         workspace.forget()
         if apart:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from runner.cli.here import here
 
 if TYPE_CHECKING:
     from runner.app.budgets import Line
@@ -50,7 +51,7 @@ def show(
         typer.echo("[]" if as_json else "no budgets yet: nothing ran, and no limit is set (runner budget set)")
         return 0
     access = reach.open_state(state, settings)
-    found = budgets.lines(access, budgets.own(settings, access, Path.cwd()))
+    found = budgets.lines(access, budgets.own(settings, access, here()))
     if as_json:
         typer.echo(json.dumps([one.document() for one in found]))
         return 0
@@ -121,7 +122,7 @@ def set_(
     if period not in set(Period):
         raise ConfigError(f"no such period: {period!r}", hint="total, day, week or month")
     access, settings = reach.reach(os.environ, create=True)
-    named = budgets.scope(scope, settings, access, Path.cwd())
+    named = budgets.scope(scope, settings, access, here())
     changed = budgets.set_limit(access, named, limit, period=Period(period), zone=zone)
     if as_json:
         now = budgets.Line(budget=changed.now, zone=changed.zone, ours=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from runner.cli.here import here
 from runner.cli.loop import (
     Deadline,
     EnvFile,
@@ -90,7 +90,7 @@ def config(  # noqa: PLR0917  one parameter per flag is how typer declares them
     now = _now()
     asked = Asked(
         spec=spec,
-        cwd=Path.cwd(),
+        cwd=here(),
         environ=os.environ,
         keys=_keys(context),
         flags=Flags(model=model, prices=prices, unattended=unattended, worktree=worktree),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from runner.app.health import Finding
 
 _MARKS = 4
+# a mark is a word; colour only helps to find it
+_INKS = {"ok": "32", "note": "2", "warn": "33", "FAIL": "1;31"}
 
 
 def register(app: typer.Typer) -> None:
@@ -86,13 +88,18 @@ def _show(found: list[tuple[str, Finding]]) -> None:
     from runner.app.health import Mark
     from runner.cli.columns import width, wrapped
     from runner.cli.output import say
+    from runner.cli.report import wants_colour
 
     wide = width()
     room = max((len(one.what) for _, one in found), default=0)
     indent = _MARKS + 2 + room + 2
+    coloured = wants_colour(1)
     for _, one in found:
         first, *rest = wrapped(one.text, wide=wide, indent=indent)
-        say(f"{one.mark:<{_MARKS}}  {one.what:<{room}}  {first}", *rest)
+        mark = f"{one.mark:<{_MARKS}}"
+        if coloured:
+            mark = f"\x1b[{_INKS[one.mark]}m{mark}\x1b[0m"
+        say(f"{mark}  {one.what:<{room}}  {first}", *rest, coloured=coloured)
         if one.fix:
             say(*(" " * indent + line.strip() for line in wrapped(f"fix: {one.fix}", wide=wide, indent=indent)))
     counted = {mark: sum(one.mark is mark for _, one in found) for mark in Mark}

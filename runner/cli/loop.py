@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runner.cli.here import here
+
 if TYPE_CHECKING:
     from runner.app.plan import Asked
 
@@ -105,7 +107,8 @@ def loop(  # noqa: PLR0917  one parameter per flag is how typer declares them
     spec goes on where it stopped.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 budget, 4 limit, 5 stalled, 6 false claim, 7 denied, 8 bound violated,
-    9 stopped by an operator, 73 state unwritable, 75 parked or busy, 130 interrupted, 143 terminated.
+    9 stopped by an operator, 70 a bug in runner, 73 state unwritable, 75 parked or busy, 130 interrupted,
+    143 terminated.
 
     Examples:
       runner loop spec.md --max-cost 2
@@ -216,7 +219,7 @@ def _asked(
     return Asked(
         spec=spec,
         text=text,
-        cwd=Path.cwd(),
+        cwd=here(),
         environ=os.environ,
         keys=keys,
         flags=Flags(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runner.cli.here import here
 from runner.cli.loop import EnvFile, Model, Prices
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def models(  # noqa: PLR0917  one parameter per flag is how typer declares them
     from runner.secrets import Keys
 
     asked = Asked(
-        cwd=Path.cwd(),
+        cwd=here(),
         environ=os.environ,
         keys=held(os.environ, context.obj if isinstance(context.obj, Keys) else None),
         flags=Flags(model=model, prices=prices),

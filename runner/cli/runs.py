@@ -94,8 +94,11 @@ def _whole(value: object) -> int:
 def _short_path(path: str) -> str:
     import os
 
-    here = os.getcwd() + os.sep  # noqa: PTH109  a text is shortened, no path is looked at
-    return path.removeprefix(here)
+    try:
+        here = os.getcwd()  # noqa: PTH109  a text is shortened, no path is looked at
+    except OSError:
+        return path  # the directory is gone, and its runs are listed all the same
+    return path.removeprefix(here + os.sep)
 
 
 def show(

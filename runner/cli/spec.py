@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from runner.cli.here import here
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -52,7 +54,7 @@ def check(
     from runner.secrets import Keys
 
     keys = context.obj if isinstance(context.obj, Keys) else Keys()
-    asked = Asked(spec=file, cwd=Path.cwd(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
+    asked = Asked(spec=file, cwd=here(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
     told, no_price = checked(asked)
     note = f"no price: {no_price}" if no_price else ""
     if as_json:

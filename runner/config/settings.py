@@ -222,7 +222,7 @@ class _Chosen:
 
     def names(self, name: str) -> Setting[tuple[str, ...]]:
         stated = self.user.get(name)
-        if stated is None or not isinstance(stated.value, tuple):
+        if stated is None:
             return Setting((), "built-in")
         return Setting(msgspec.convert(stated.value, tuple[str, ...]), self.user_path, stated.line)
 

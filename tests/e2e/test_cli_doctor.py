@@ -100,6 +100,13 @@ def test_lines_fit_80_columns_and_every_mark_is_a_word(runner):
     }
 
 
+def test_marks_are_coloured_for_whoever_wants_that(runner):
+    runner.env["FORCE_COLOR"] = "1"
+    assert runner("doctor", "python").stdout.startswith("\x1b[32mok  \x1b[0m  Python")
+    runner.env["NO_COLOR"] = "1"
+    assert runner("doctor", "python").stdout.startswith("ok    Python")
+
+
 def test_only_the_checks_that_are_named_are_made(runner):
     said = json.loads(runner("doctor", "git", "sandbox", "--json").stdout)
     assert {one["check"] for one in said["findings"]} == {"git", "sandbox"}
@@ -441,6 +448,27 @@ def test_a_directory_that_is_gone_is_said(runner):
     said = found(runner, exit_code=1)
     assert only(said, "here")["finding"] == "the current directory is gone"
     assert only(said, "git")["mark"] == "ok"
+
+
+def test_a_directory_that_cannot_be_written_is_said_and_looked_at(runner, unprivileged):
+    runner.write("spec.md", "# Count\n\nUp.\n")
+    runner.prefix = unprivileged
+    runner.cwd.chmod(0o500)
+    try:
+        said = found(runner, exit_code=0)
+    finally:
+        runner.cwd.chmod(0o700)
+    assert "cannot be written" in said["here"][0]["finding"]
+    assert only(said, "spec")["finding"] == "spec.md: Count"
+
+
+def test_other_commands_say_that_the_directory_is_gone(runner):
+    runner.prefix = ("sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh")
+    for command in (["config"], ["models"], ["spec", "check"], ["loop"]):
+        (runner.cwd / "gone").mkdir()
+        done = runner(*command)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert "cd to another one" in done.stderr
 
 
 # ---- nothing stops the round -----------------------------------------------------------------------------
