@@ -112,7 +112,7 @@ def recording(found: Look, name: str) -> Made:
     header = {
         "recording": 1,
         "model": model or story.created.model,
-        "about": f"run {row.id} of {story.created.spec_path}",
+        "about": f"run {row.id} of {Path(story.created.spec_path).name}",
     }
     lines = [_line(header), *(_line(_reply(one, story, masked)) for one in story.replies.values())]
     return Made(
@@ -157,17 +157,22 @@ def _believable(usage: Usage, sent: CallDispatched | None) -> bool:
 
 def _arguments(call: ToolCall, masked: Counter[str]) -> object:
     """An object where that says the same to the byte, else the model's own text."""
-    try:
-        value: object = json.loads(call.arguments)
-    except ValueError:
-        return _mask(call.arguments, masked)
     before = masked.total()
-    clean = _clean(value, masked)
-    as_written = json.dumps(value, ensure_ascii=False, separators=(",", ":")) == call.arguments
+    try:
+        value: object = json.loads(call.arguments, parse_constant=_no_number)
+        as_written = json.dumps(value, ensure_ascii=False, separators=(",", ":")) == call.arguments
+        clean = _clean(value, masked)
+    except (ValueError, RecursionError):
+        return _mask(call.arguments, masked)
     if isinstance(clean, dict) and as_written:
         # JSON makes every key a text
         return cast("dict[str, object]", clean)
     return call.arguments if masked.total() == before else json.dumps(clean, ensure_ascii=False)
+
+
+def _no_number(name: str) -> object:
+    """NaN and its like are not JSON, whatever Python's reader takes."""
+    raise ValueError(name)
 
 
 def _clean(value: object, masked: Counter[str]) -> object:

@@ -169,6 +169,8 @@ def test_the_man_page_has_every_command_flag_code_and_variable():
     in_page = re.findall(r"^\| (\d+) \|", (ROOT / "docs/reference/exit-codes.md").read_text("utf-8"), re.MULTILINE)
     assert re.findall(r"^\.B (\d+)$", codes, re.MULTILINE) == in_page
     assert len(in_page) > 12
+    (loop,) = (page for page in pages() if page.words == ("loop",))
+    assert [code for code, _ in loop.codes] == in_page
     assert "\n.B RUNNER_STATE_DIR\n" in text
     requests = {line.split()[0] for line in text.splitlines() if line.startswith(".")}
     assert requests <= {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".I", ".BR", ".br", ".nf", ".fi", ".RS", ".RE", '.\\"'}

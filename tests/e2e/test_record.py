@@ -22,6 +22,7 @@ def asks(name: str, **arguments: object) -> dict[str, object]:
     return {"name": name, "arguments": arguments}
 
 
+DEEP = "[" * 20_000 + "]" * 20_000
 # Two iterations: the first says it is done and is not; odd words on the way, which a file of lines has to survive.
 WORK = [
     {"iteration": 1, "step": 1, "text": "Ein Anfang — \u2028 zwei\u0085Zeilen.", "tools": [
@@ -30,7 +31,9 @@ WORK = [
     {"iteration": 1, "step": 3, "text": "Done, I think.", "tools": [asks("tick", item="it counts")]},
     {"iteration": 1, "step": 4, "text": "It counts."},
     {"iteration": 2, "step": 1, "text": "", "tools": [asks("write_file", path="out.txt", content="two\n")]},
-    {"iteration": 2, "step": 2, "text": "", "tools": [{"name": "no_such_tool", "arguments": "{broken"}]},
+    {"iteration": 2, "step": 2, "text": "", "tools": [
+        {"name": "no_such_tool", "arguments": "{broken"}, {"name": "deep", "arguments": DEEP},
+        {"name": "odd", "arguments": '{"a":NaN}'}, {"name": "odd", "arguments": '{"a":1,"a":1e2}'}]},
     {"iteration": 2, "step": 3, "text": "It does now.", "usage": {"input": 900, "output": 70, "cached": 512}},
 ]  # fmt: skip
 
@@ -97,7 +100,9 @@ def test_a_recorded_run_of_two_iterations_plays_to_the_same_tree_verdict_and_mon
     assert lines[0]["text"] == WORK[0]["text"]
     assert lines[0]["tools"][1]["arguments"] == {"argv": ["sh", "-c", "echo b > b.txt"]}
     assert lines[1]["tools"][0]["arguments"] == '{"path": "out.txt"}', "spaces a model wrote are kept"
-    assert lines[5]["tools"][0]["arguments"] == "{broken"
+    assert [tool["arguments"] for tool in lines[5]["tools"]] == ["{broken", DEEP, '{"a":NaN}', '{"a":1,"a":1e2}']
+    assert lines[0]["usage"]["input"] > 0
+    assert str(tmp_path) not in done.stdout, "nothing tells where the run's machine keeps its files"
     assert lines[6]["usage"] == {"input": 900, "output": 70, "cached": 512}
 
     once_more, *same = again("record", "last").stdout.split("\n")
@@ -187,11 +192,15 @@ def test_a_key_that_was_held_is_not_in_the_recording(tmp_path):
     held = "plain-and-simple-words"
     real = machine(tmp_path, "real")
     real.env["OPENAI_API_KEY"] = held
-    with ScriptedProvider(script(tmp_path, {**WORK[0], "text": f"It is {held}!"}, *WORK[1:])) as provider:
+    first = {**WORK[0], "text": f"It is {held}!", "tools": [asks("write_file", path="out.txt", content=held)]}
+    with ScriptedProvider(script(tmp_path, first, *WORK[1:])) as provider:
         real.env["OPENAI_BASE_URL"] = provider.url
         assert real("loop", "spec.md", "--model", "openai/gpt-5-mini").returncode == 0
     recorded = real("record", "last").stdout
     assert held not in recorded
+    assert "[withheld:OPENAI_API_KEY]" in recorded
+    (tmp_path / "held.jsonl").write_text(recorded)
+    assert outcome(replayed(tmp_path, tmp_path / "held.jsonl")) == outcome(real), "what was refused is refused again"
     assert "It is [secret:OPENAI_API_KEY]!" in recorded
 
 
