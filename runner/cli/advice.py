@@ -27,7 +27,7 @@ def advice(stop: StopReason, state: State) -> Iterator[str]:
     if stop.kind is not StopKind.FAILED:
         return
     if stop.rule == "setup" and state.setup is not None:
-        yield from (f"  | {line}" for line in state.setup.tail.splitlines()[-_TAIL:])
+        yield from (f"  | {line}".rstrip() for line in state.setup.tail.splitlines()[-_TAIL:])
         yield "  help: correct `setup:` in the spec, or what it needs, and start again"
         return
     helped = next((help_ for words, help_ in _PROVIDER if words in stop.detail), None)

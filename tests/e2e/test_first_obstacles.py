@@ -141,7 +141,7 @@ def test_the_second_of_two_loops_is_told_who_works_there_and_how_to_watch_and_st
         first.wait()
     assert done.returncode == 75
     assert f"is held by another process (pid {first.pid})" in done.stderr
-    assert all(word in done.stderr for word in ("  help: ", "`runner log --follow`", "`runner stop`"))
+    assert all(word in done.stderr for word in ("  help: ", "`runner watch`", "`runner stop`"))
 
 
 def test_on_a_terminal_errors_are_in_colour_and_a_spec_to_be_typed_is_asked_for(runner):
