@@ -112,9 +112,7 @@ def test_many_faults_are_counted_beyond_the_first_five() -> None:
     said = error_text(ConfigError.joined(every))
     assert said.count("error: fault") == 5
     assert said.endswith("\n\nerror: and 3 more like these")
-    more = error_data(ConfigError.joined(every))["more"]
-    assert isinstance(more, list)
-    assert len(more) == 7
+    assert str(error_data(ConfigError.joined(every))["more"]).count("'message': 'fault ") == 7
 
 
 def test_a_hint_of_several_lines_is_lined_up() -> None:
