@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _HEAD = ("", "MODEL", "IN", "CACHED", "OUT", "LIMIT", "CONTEXT", "AS OF", "KEY", "FROM")
 _RIGHT = frozenset({"IN", "CACHED", "OUT", "LIMIT", "CONTEXT"})
-_LEAST = ("CONTEXT", "CACHED", "AS OF", "LIMIT", "KEY")
+# which key is there is said below the table, too
+_LEAST = ("FROM", "KEY", "CONTEXT", "CACHED", "AS OF", "LIMIT")
 _AGES = {"fresh": "", "old": " old", "stale": " stale"}
 
 
@@ -82,7 +83,7 @@ def _list(found: Listing) -> None:
     own = [one for one in found.models if one.place != "built-in"]
     if not own:
         head, rows = head[:-1], [row[:-1] for row in rows]
-    head, rows = narrowed(head, rows, wide=wide, least=("FROM", *_LEAST))
+    head, rows = narrowed(head, rows, wide=wide, least=_LEAST)
     table(head, rows, right=frozenset(index for index, one in enumerate(head) if one in _RIGHT))
     said = ["US dollars per million tokens"]
     if own and "FROM" not in head:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import termios
 from decimal import Decimal
 from typing import Any
 
@@ -64,7 +71,7 @@ def test_the_one_that_would_be_chosen_is_marked_with_the_reason(runner):
     done = runner("models")
     (marked,) = [line for line in done.stdout.splitlines() if line.startswith("*  openai")]
     assert marked.split()[1] == chosen
-    assert marked.split()[-1] == "yes"
+    assert "OPENAI_API_KEY: present" in done.stdout
     runner.env["RUNNER_MODEL"] = "openai/gpt-5"
     assert [one["model"] for one in listed(runner) if one["chosen"]] == ["openai/gpt-5"]
     assert "RUNNER_MODEL" in runner.json("models", "--json")["chosen"]["why"]
@@ -129,3 +136,28 @@ def test_the_list_fits_80_columns(runner):
     for args in ((), ("--prices", str(path)), ("openai/gpt-5",)):
         lines = runner("models", *args).stdout.splitlines()
         assert max(map(len, lines)) <= 80, lines
+
+
+def on_a_terminal(runner, columns: int, *args: str) -> list[str]:
+    """The lines a terminal of that width gets."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = runner.start(*args, stdout=theirs)
+    os.close(theirs)
+    pieces = []
+    with os.fdopen(ours, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while piece := screen.read(4096):
+            pieces.append(piece)
+    assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(pieces).decode()).replace("\r\n", "\n").splitlines()
+
+
+@pytest.mark.parametrize("columns", [46, 60, 80, 132])
+def test_a_narrow_terminal_loses_columns_and_no_model(runner, columns):
+    lines = on_a_terminal(runner, columns, "models")
+    assert max(map(len, lines)) <= columns
+    assert {line.split()[0] for line in lines if "/" in line.partition(" ")[2]} >= set(Book.load().entries)
+    assert ("CONTEXT" in lines[0]) == (columns >= 80)
+    for args in (["config", "budget.usd"], ["doctor", "sandbox", "keys", "terminal"]):
+        lines = on_a_terminal(runner, columns, *args)
+        assert max(len(line) for line in lines) <= max(columns, 60), lines
