@@ -89,7 +89,8 @@ def _sleep(terminal: Terminal) -> None:
     """Stop, as Ctrl-Z asks, until the shell lets us go on."""
     terminal.pause()
     try:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # to this thread: another one could take it while this one goes on for a moment
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     finally:
         terminal.go_on()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -139,7 +140,7 @@ def _signals(screen: LiveScreen) -> Generator[None]:
 
     def suspend(_number: int, _frame: FrameType | None) -> None:
         screen.pause()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         screen.go_on()
 
     def leave(_number: int, _frame: FrameType | None) -> None:

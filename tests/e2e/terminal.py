@@ -178,7 +178,9 @@ class Screen:
 class Terminal:
     """A process on a pty of its own, with a screen that shows what it wrote."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, env: dict[str, str], width: int = 80, height: int = 24) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, env: dict[str, str], width: int = 80, height: int = 24
+    ) -> None:
         self.screen = Screen(width, height)
         self.raw = b""
         self.frames: list[str] = []

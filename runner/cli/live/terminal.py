@@ -89,4 +89,4 @@ class Terminal:
         if keys is not None and self.ours():
             with contextlib.suppress(termios.error, OSError):
                 # what tcgetattr gave
-                termios.tcsetattr(0, termios.TCSADRAIN, keys)  # type: ignore[arg-type]
+                termios.tcsetattr(0, termios.TCSANOW, keys)  # type: ignore[arg-type]
