@@ -31,6 +31,8 @@ class Assembly:
         if not isinstance(chunk, dict):
             raise GarbledError("a piece of the stream is no JSON object")
         top = as_map(cast("object", chunk))
+        if top.get("error"):
+            raise GarbledError("the provider reported an error inside the stream")
         # some servers send running totals: the last one counts
         self._usage = as_map(top.get("usage")) or self._usage
         for choice in map(as_map, _list(top.get("choices"))):

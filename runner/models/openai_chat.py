@@ -1,7 +1,7 @@
 """Any server that speaks Chat Completions, through the openai SDK: one request, streamed, no retries of its own.
 
-The SDK gets the finished bytes of the body and hands back plain JSON: it neither walks the messages nor builds
-objects of the chunks. The connection is watched, so that it is known whether a byte left and another thread
+The SDK gets the finished bytes of the body and hands back the response as it comes: it neither walks the messages nor
+builds objects of the chunks. The connection is watched, so that it is known whether a byte left and another thread
 can cut it. The SDK loads with the first call.
 """
 
@@ -14,13 +14,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
 
 from runner.errors import LostError, ModelError, NeverSentError
 from runner.models.assembly import Assembly, GarbledError
 from runner.models.openai_errors import refusal
+from runner.models.sse import values
 from runner.models.wire import chat_body, encode_message, encode_tools
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.values import CallId
@@ -28,10 +29,18 @@ from runner.values import CallId
 if TYPE_CHECKING:
     import httpx
     from openai import OpenAI
+    from openai._types import RequestOptions
 
 OPENAI_URL = "https://api.openai.com/v1"
 
 _CONNECT_S = 5.0
+_OPTIONS: RequestOptions = {
+    "headers": {"Content-Type": "application/json", "Accept": "text/event-stream"},
+    # a redirect would be a second request
+    "follow_redirects": False,
+    # never the administrator's key, which the SDK would take from the environment
+    "security": {"bearer_auth": True},
+}
 _NO_KEY = "none"  # the SDK insists on a key; a server of one's own ignores it
 
 
@@ -148,30 +157,15 @@ class OpenAIChat:
 
     def _send(self, call: CallId, body: bytes, line: _Line, on_text: Callable[[str], None]) -> Completion:
         import httpx
-        from openai import APIStatusError, OpenAIError, Stream
+        from openai import APIStatusError, OpenAIError
 
         assembly = Assembly(call, on_text)
         try:
-            with (
-                self._client.post(
-                    "/chat/completions",
-                    cast_to=object,
-                    content=body,
-                    options={
-                        "headers": {"Content-Type": "application/json", "Accept": "text/event-stream"},
-                        # a redirect would be a second request
-                        "follow_redirects": False,
-                        # never the administrator's key, which the SDK would take from the environment
-                        "security": {"bearer_auth": True},
-                    },
-                    stream=True,
-                    stream_cls=Stream[object],
-                ) as stream,
-            ):
-                self._refuse_page(stream.response.headers.get("content-type", ""))
-                for chunk in stream:
+            with closing(self._post(body)) as response:
+                self._refuse_page(response.headers.get("content-type", ""))
+                for chunk in values(response.iter_bytes()):
                     assembly.add(chunk)
-                return assembly.completion(stream.response.headers.get("x-request-id", ""))
+                return assembly.completion(response.headers.get("x-request-id", ""))
         except APIStatusError as error:
             if line.why:
                 raise self._broken(line, "") from None
@@ -180,6 +174,22 @@ class OpenAIChat:
             raise self._broken(line, str(error)) from None
         except (OpenAIError, httpx.HTTPError, ValueError) as error:
             raise self._broken(line, _in_words(error)) from None
+
+    def _post(self, body: bytes) -> httpx.Response:
+        """Send the request; give the response with its headers, the body still to come."""
+        import httpx
+        from openai import Stream
+
+        opened: object = self._client.post(
+            "/chat/completions",
+            cast_to=httpx.Response,
+            content=body,
+            options=_OPTIONS,
+            stream=True,
+            stream_cls=Stream[object],
+        )
+        # the SDK hands the response over as it is where that is what it should cast to, whatever the stream's class
+        return cast("httpx.Response", opened)
 
     @cached_property
     def _client(self) -> OpenAI:
@@ -256,7 +266,7 @@ def _trusted(url: str) -> ssl.SSLContext:
 def _in_words(error: Exception) -> str:
     """What went wrong, from the kinds of the error and its causes: their texts may quote the request."""
     import httpx
-    from openai import APIConnectionError, APIError
+    from openai import APIConnectionError
 
     cause = error.__cause__ if isinstance(error, APIConnectionError) and error.__cause__ else error
     match cause:
@@ -266,11 +276,7 @@ def _in_words(error: Exception) -> str:
             return str(cause)[:200]  # the system's words (refused, unknown name, bad certificate): no request in them
         case httpx.TimeoutException():
             return "it was silent for too long"
-        case json.JSONDecodeError():
-            return "a piece of the stream is not JSON"
         case httpx.TransportError():
             return "the connection broke"
-        case APIError():
-            return "the provider reported an error inside the stream"
         case _:
             return type(cause).__name__
