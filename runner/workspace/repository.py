@@ -149,7 +149,7 @@ def user_excludes(workspaces: tuple[Path, ...]) -> bytes:
 
 def _named_excludes(env: Mapping[str, str]) -> str:
     asked = subprocess.run(
-        ["git", "config", "--global", "--get", "--path", "core.excludesFile"],
+        ["git", "config", "--global", "--includes", "--get", "--path", "core.excludesFile"],
         cwd="/", env={name: value for name, value in env.items() if name != "GIT_CONFIG_GLOBAL"},
         stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip

@@ -179,7 +179,8 @@ class ShadowWorkspace:
         return CheckIgnore(self._git, top, prefix)
 
     def _has_outer_rules(self) -> bool:
-        return bool((self._excludes or b"").strip()) or self._has_rules_above
+        lines = (self._excludes or b"").splitlines()
+        return self._has_rules_above or any(line.strip() and not line.startswith(b"#") for line in lines)
 
     def _pass_on_rules(self, repository: Repository | None, mirror: Mirror) -> None:
         """Give git the excludes that lie elsewhere; all is judged anew when they, or the rules above, have changed."""
