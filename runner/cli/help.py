@@ -25,17 +25,16 @@ def help_(
     from runner.cli.helping import rendered
     from runner.cli.pages import page
     from runner.cli.tree import COMMANDS, real, root
-    from runner.errors import ConfigError
+    from runner.errors import ConfigError, closest
 
     if not command:
         typer.echo(rendered(root().page()))
         return 0
     first, *more = command
     if first not in COMMANDS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(first, COMMANDS, n=1)
-        raise ConfigError(f"there is no command {first!r}", hint=f"runner help {near[0] if near else ''}".rstrip())
+        near = closest(first, COMMANDS)
+        hint = f"did you mean 'runner help {near}'?" if near else "runner help lists them all"
+        raise ConfigError(f"there is no command {first!r}", hint=hint)
     shown = page(real(COMMANDS[first].module, first), (first,))
     for name in more:
         inner = next((one for one in shown.pages if one.words[-1] == name), None)
