@@ -16,8 +16,8 @@ _runner_options() {
     'init') reply='-h --help' ;;
     'spec') reply='-h --help' ;;
     'spec check') reply='-m --model --prices --json -h --help' ;;
-    'loop') reply='-p --prompt -m --model --unattended --worktree --in-place --new --require-verified --dry-run --env-file --prices --plain -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --log-stderr --json' ;;
-    'resume') reply='-m --model --unattended --env-file --prices --plain -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --log-stderr --json' ;;
+    'loop') reply='-p --prompt -m --model --unattended --env-file --prices --worktree --in-place --new --require-verified --dry-run -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --plain --log-stderr --json' ;;
+    'resume') reply='-m --model --unattended --env-file --prices -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget -q --quiet --plain --log-stderr --json' ;;
     'stop') reply='--all --json -h --help' ;;
     'runs') reply='--limit --json -h --help' ;;
     'show') reply='--json -h --help' ;;
@@ -34,7 +34,7 @@ _runner_options() {
     'budget show') reply='--all --json -h --help' ;;
     'budget set') reply='--period --zone --json -h --help' ;;
     'protect') reply='--accept --json -h --help' ;;
-    'config') reply='-m --model --unattended --worktree --in-place --env-file --prices --path --example --json -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget' ;;
+    'config') reply='-m --model --unattended --env-file --prices --worktree --in-place --path --example --json -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget' ;;
     'models') reply='-m --model --env-file --prices --json -h --help' ;;
     'doctor') reply='--network --json -h --help' ;;
     'where') reply='--json -h --help' ;;

@@ -9,21 +9,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from runner.cli.flags import LimitFlags, RunFlags, Worktree, spread
 from runner.cli.here import here
-from runner.cli.loop import (
-    Deadline,
-    EnvFile,
-    MaxCalls,
-    MaxCost,
-    MaxDuration,
-    MaxIterations,
-    MaxSteps,
-    MaxTokens,
-    Model,
-    NoBudget,
-    Prices,
-    Unattended,
-)
 
 if TYPE_CHECKING:
     from runner.app.effective import Effective, Limit, Shared
@@ -34,27 +21,18 @@ Row = tuple[str, str, str]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("config")(config)
+    app.command("config")(spread(config))
 
 
-def config(  # noqa: PLR0917  one parameter per flag is how typer declares them
+def config(
     context: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC] [KEY]...", help="A spec, and names of settings to show alone.")
     ] = None,
-    model: Model = None,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
-    max_calls: MaxCalls = None,
-    max_iterations: MaxIterations = None,
-    max_steps: MaxSteps = None,
-    max_duration: MaxDuration = None,
-    deadline: Deadline = None,
-    no_budget: NoBudget = False,
-    unattended: Unattended = None,
-    worktree: Annotated[bool | None, typer.Option("--worktree/--in-place", help="Work in an own copy.")] = None,
-    env_file: EnvFile = None,
-    prices: Prices = None,
+    *,
+    with_: RunFlags,
+    limits: LimitFlags,
+    worktree: Worktree = None,
     path: Annotated[bool, typer.Option("--path", help="Print where your configuration file is, or would be.")] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a configuration file with every key.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
@@ -73,30 +51,20 @@ def config(  # noqa: PLR0917  one parameter per flag is how typer declares them
     """
     from runner.app.effective import effective
     from runner.app.plan import Asked
-    from runner.config import Flags, limit_flag
+    from runner.config import Flags
 
     if example or path:
         return _file(example=example, as_json=as_json)
     spec, names = _sorted(words or [])
-    given = {
-        "usd": max_cost,
-        "tokens": max_tokens,
-        "calls": max_calls,
-        "iterations": max_iterations,
-        "steps": max_steps,
-        "duration_s": max_duration,
-        "deadline": deadline,
-    }
-    now = _now()
     asked = Asked(
         spec=spec,
         cwd=here(),
         environ=os.environ,
         keys=_keys(context),
-        flags=Flags(model=model, prices=prices, unattended=unattended, worktree=worktree),
-        limits={name: limit_flag(name, value, now=now) for name, value in given.items() if value is not None},
-        no_budget=no_budget,
-        env_file=env_file,
+        flags=Flags(model=with_.model, prices=with_.prices, unattended=with_.unattended, worktree=worktree),
+        limits=limits.read(),
+        no_budget=limits.no_budget,
+        env_file=with_.env_file,
     )
     found = effective(asked)
     _show(found, names, as_json=as_json)
@@ -294,12 +262,6 @@ def _document(found: Effective, names: list[str]) -> dict[str, object]:
         ],
         "notes": list(found.notes),
     }
-
-
-def _now() -> int:
-    from runner.app.clock import SystemClock
-
-    return SystemClock().now()
 
 
 def _keys(context: typer.Context) -> Keys:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runner.cli.flags import EnvFile, Model, Prices
 from runner.cli.here import here
-from runner.cli.loop import EnvFile, Model, Prices
 
 if TYPE_CHECKING:
     from runner.app.priced import Listing, Priced
