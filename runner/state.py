@@ -1,7 +1,6 @@
 """The fold of a run's facts. `evolve` applies one fact; it never decides and never fails.
 
-What is copied with every fact is a Struct: copying a frozen dataclass of thirty fields takes ten times as long, and a
-resume folds the whole journal.
+What is copied with every fact is a Struct: copying a frozen dataclass of thirty fields takes ten times as long.
 """
 
 from __future__ import annotations
@@ -102,8 +101,7 @@ class State(Struct, frozen=True, kw_only=True):
     """Everything decisions rest on. Texts of the conversation stay in the journal.
 
     `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
-    still be at it. `excused` is how many scored
-    iterations lay behind when a user resumed an ended run: they stop it no second time.
+    still be at it. `excused` scored iterations lay behind when a user resumed an ended run: they stop it no second time.
     """
 
     created: RunCreated | None = None
@@ -150,6 +148,9 @@ class State(Struct, frozen=True, kw_only=True):
         return max(scored, key=lambda one: (one.score or 0.0, -one.iteration), default=None)
 
 
+_NEW_DRIVER = (RunResumed, LogRepaired)
+
+
 def evolve(state: State, event: Event, at: Ms, seq: int) -> State:
     """Apply one fact. Active time runs while a driver does: dead and parked time does not count."""
     # what lies before a new driver's first words is dead time, also after a crash that nobody wrote down
@@ -157,9 +158,6 @@ def evolve(state: State, event: Event, at: Ms, seq: int) -> State:
     now = max(state.at, at)
     active_ms = state.active_ms + now - state.at if alive else state.active_ms
     return _apply(replace(state, at=now, seq=seq, active_ms=active_ms), event)
-
-
-_NEW_DRIVER = (RunResumed, LogRepaired)
 
 
 def pass_over(state: State, seq: int) -> State:

@@ -16,6 +16,7 @@ class Conversation:
         self._parts: list[bytes] = []
         self._known: tuple[int, int] | None = None
         self._asked = ""
+        self._body: tuple[int, bytes] | None = None
 
     def apply(self, event: Event) -> None:
         """Take in what one event adds; most add nothing."""
@@ -41,10 +42,13 @@ class Conversation:
 
     def _add(self, *messages: Message) -> None:
         self._parts += [self._model.encode(message) for message in messages]
+        self._body = None
 
     def body(self, max_output: int) -> bytes:
-        """The whole request body for an output limit."""
-        return self._model.body(self._parts, max_output)
+        """The whole request body for an output limit. What was bounded and is then sent is joined once."""
+        if self._body is None or self._body[0] != max_output:
+            self._body = (max_output, self._model.body(self._parts, max_output))
+        return self._body[1]
 
     def input_bound(self, max_output: int) -> int:
         """Bound the input tokens of the next request from above.

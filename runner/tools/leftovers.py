@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -18,6 +19,7 @@ KEEPER_S = 4.0
 GIVE_UP_S = 5.0
 
 
+@cache
 def boot_id() -> str:
     """Names this boot of the machine; "" where the system does not say."""
     try:
