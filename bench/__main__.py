@@ -1,6 +1,6 @@
 """Every benchmark, one command: `make bench`. Figures are ratios within one run; the machine is part of them.
 
-    python -m bench --quick                     about two minutes: one round, what takes long left out
+    python -m bench --quick                     about three minutes: one round, what takes long left out
     python -m bench --only steps --steps 400    one case, one size
     python -m bench --rounds 5 --write          the whole, kept in docs/evidence
 

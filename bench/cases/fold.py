@@ -15,7 +15,7 @@ from bench.measure import NotMeasuredError, run, scratch
 
 ABOUT = "folding a journal of a long run beside parsing it"
 EVENTS = 10_000
-ENOUGH = 1_000
+ENOUGH = 5_000
 STEPS = 2_000
 TIMES = 5
 

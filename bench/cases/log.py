@@ -30,10 +30,10 @@ def measure(bench: Bench) -> Round:
     if shutil.which("strace") is None or bench.round:
         return []
     rows = []
-    for contender in (RUNNER, HTTPX) if bench.tiny else (RUNNER, STILL, HTTPX, OPENAI, MINI):
+    for contender in (RUNNER, HTTPX) if bench.quick else (RUNNER, STILL, HTTPX, OPENAI, MINI):
         if contender.peer and not lineup.peers_installed():
             continue
-        small = (4, 8) if bench.tiny else (20, 100, *((400,) if contender is RUNNER else ()))
+        small = (4, 8) if bench.tiny else (20, 100, *((400,) if contender is RUNNER and not bench.quick else ()))
         seen = [(size, *counted(bench, contender, size)) for size in small]
         for (few, *before), (many, *after) in pairwise(seen):
             each = [(late - early) / (many - few) for early, late in zip(before, after, strict=True)]
