@@ -101,7 +101,7 @@ class State(Struct, frozen=True, kw_only=True):
     """Everything decisions rest on. Texts of the conversation stay in the journal.
 
     `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
-    still be at it. `excused` scored iterations lay behind when a user resumed an ended run: they stop it no second time.
+    still be at it. `excused` scored iterations lay behind when a user resumed an ended run: these stop it no more.
     """
 
     created: RunCreated | None = None
