@@ -88,29 +88,32 @@ class Git:
         self.workspaces = workspaces
         # Open files every git started from now on keeps open: a lock lasts until the last of them has ended.
         self.keeps_open: tuple[int, ...] = ()
+        self._is_made = False
 
     def create(self) -> None:
         """Make the directory if it is not there; safe to repeat, and to interrupt.
 
-        These few files are all that `git init --bare` would make, without the time it takes to start.
+        These few files are all that `git init --bare` would make, without the time it takes to start. They are held
+        against what they should be instead of being flushed: a power failure costs nothing but writing them again.
         """
-        if (self.directory / "runner-made").exists():
+        if self._is_made:
             return
         try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in ("objects/info", "objects/pack", "refs/heads", "info"):
                 (self.directory / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, text in _DIRECTORY.items():
                 self._place(name, text)
-            (self.directory / "runner-made").touch()
         except OSError as error:
             raise StateError(f"cannot make {self.directory}: {error.strerror}") from error
+        self._is_made = True
 
     def _place(self, name: str, text: str) -> None:
+        with suppress(FileNotFoundError):
+            if (self.directory / name).read_bytes() == text.encode():
+                return
         temporary = self.directory / f"{name}.{os.getpid()}.new"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_text(text, "utf-8")
         temporary.replace(self.directory / name)
 
     def argv(self, args: Iterable[str], work_tree: Path | None) -> list[str]:

@@ -252,12 +252,12 @@ class ShadowWorkspace:
     def differing(self, before: Mapping[bytes, Entry], new: str) -> tuple[Change, ...]:
         """What differs from the files of a tree that may be stored elsewhere."""
         after = self._listing(new)
-        found: list[Change] = []
-        for path in sorted(before.keys() | after.keys()):
-            if before.get(path) != after.get(path):
-                kind = "added" if path not in before else "deleted" if path not in after else "changed"
-                found.append(Change(path=show(path), kind=kind))
-        return tuple(found)
+        kinds = dict.fromkeys(before.keys() - after.keys(), "deleted")
+        for path, entry in after.items():
+            # Two looks at a file that did not change share its entry.
+            if (was := before.get(path)) is not entry and was != entry:
+                kinds[path] = "added" if was is None else "changed"
+        return tuple(Change(path=show(path), kind=kinds[path]) for path in sorted(kinds))
 
     def read(self, tree: str, path: str) -> bytes | None:
         return self.read_many(tree, [path]).get(path)

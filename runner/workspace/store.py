@@ -51,12 +51,17 @@ def flush_all(handles: list[int]) -> None:
         except OSError as error:
             errors.append(error)
 
-    others = [threading.Thread(target=one, args=(handle,)) for handle in handles[1:]]
-    for thread in others:
-        thread.start()
+    started: list[threading.Thread] = []
+    for handle in handles[1:]:
+        thread = threading.Thread(target=one, args=(handle,))
+        try:
+            thread.start()
+            started.append(thread)
+        except RuntimeError:  # this user may have no more of them
+            one(handle)
     for handle in handles[:1]:
         one(handle)
-    for thread in others:
+    for thread in started:
         thread.join()
     if errors:
         raise errors[0]

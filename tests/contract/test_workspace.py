@@ -597,19 +597,21 @@ def test_a_killed_restore_leaves_nothing_that_becomes_work(root: Path, workspace
     assert found.skipped == (".runner-tmp-0123456789abcdef: left by an interrupted write of runner, safe to delete",)
 
 
+@pytest.mark.parametrize(("size", "limit"), [(3_000_000, 1_000_000), (900_000, 500_000)])
 def test_a_state_directory_that_takes_no_more_is_said_and_leaves_no_half_object(
-    root: Path, workspace: ShadowWorkspace
+    root: Path, workspace: ShadowWorkspace, size: int, limit: int
 ) -> None:
     (root / "a").write_text("a")
     first = workspace.snapshot()
-    (root / "a").write_bytes(os.urandom(3_000_000))
+    (root / "a").write_bytes(os.urandom(size))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(StateError, match="cannot write to"):
             workspace.snapshot()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((workspace.git.directory / "objects").rglob("tmp_*")) == []
     second = workspace.snapshot()
     assert workspace.read(second.tree, "a") == (root / "a").read_bytes()
     assert [change.path for change in workspace.changes(first.tree, second.tree)] == ["a"]

@@ -46,6 +46,18 @@ def test_the_directory_is_one_that_git_works_in(workspace: ShadowWorkspace) -> N
     assert workspace.store.read(blob) == (BLOB, b"by git")
 
 
+def test_a_directory_that_a_power_failure_emptied_is_made_again(workspace: ShadowWorkspace, tmp_path: Path) -> None:
+    (workspace.root / "a").write_text("a")
+    found = workspace.snapshot()
+    commit = workspace.commit(found, run="r1", number=0, parent=None, at=0, message="x")
+    for name in ("HEAD", "config", "info/attributes"):
+        (workspace.git.directory / name).write_bytes(b"")
+    again = ShadowWorkspace(workspace.root, tmp_path / "state")
+    assert again.snapshot() == found
+    assert commit.encode() in git(again, "for-each-ref")
+    assert git(again, "rev-parse", "--is-bare-repository") == b"true\n"
+
+
 @pytest.mark.parametrize("count", [1, 16, 17, 300])
 def test_few_objects_and_many_are_read_by_git_as_they_were_given(workspace: ShadowWorkspace, count: int) -> None:
     chance = random.Random(count)
