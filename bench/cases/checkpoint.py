@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from bench.case import Bench, Line, Promise, Round, beside, named, over, ratio
+from bench.case import Bench, Line, Promise, Round, beside, middle, named, over, ratio
 from bench.lineup import ROOT
 from bench.measure import NotMeasuredError, scratch
 
@@ -41,7 +41,7 @@ def lines(rounds: Sequence[Round]) -> list[Line]:
             beside(rounds, mine, its, "cpu_ms", what=f"checkpoint, {files:,} files, CPU with children"),
             beside(rounds, f"unchanged @{files}", its, "ms", what=f"checkpoint, {files:,} files, none changed"),
         ]
-        first = over(rounds, lambda one, files=files: named(one, f"first @{files}", "ms"))
+        first = middle([named(one, f"first @{files}", "ms") for one in rounds])
         found.append(Line(f"checkpoint 0, {files:,} files", first, "ms"))
     return found
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench import lineup
 from bench.case import Bench, Line, Promise, Round, beside, middle, over, ratio
-from bench.lineup import HTTPX, MINI, OPENAI, PLENTY, RUNNER, Contender
-from bench.measure import NotMeasuredError, finish, launch, prepare, run, scratch, start
+from bench.lineup import HTTPX, MINI, OPENAI, PLENTY, RUNNER, Contender, prepare
+from bench.measure import NotMeasuredError, finish, launch, run, scratch, start
 
 ABOUT = "time to first request, and from resume to first request"
 REPEATS = 3

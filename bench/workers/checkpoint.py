@@ -55,7 +55,8 @@ class Kept:
 
     def __init__(self, root: Path, state: Path) -> None:
         self.workspace = ShadowWorkspace(root, state)
-        self.number, self.last, self.tree = 0, None, ""
+        self.number, self.tree = 0, ""
+        self.last: str | None = None
 
     def keep(self) -> None:
         """What the loop does after a step: look, and commit if the tree is another."""
