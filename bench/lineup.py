@@ -47,7 +47,7 @@ class Contender:
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "HOME": str(folder / "home"),
             "LANG": "C.UTF-8",
-            "OPENAI_API_KEY": "no-key",
+            "OPENAI_API_KEY": "key-of-the-benchmark-0123456789",
             "OPENAI_BASE_URL": f"{url}/v1",
             "PYTHONPATH": str(ROOT),
             **self.environ,
