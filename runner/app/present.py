@@ -235,8 +235,9 @@ def asked(call: ToolCall) -> str:
     # the keys of a JSON object; each value is looked at
     arguments = cast("dict[str, object]", found) if isinstance(found, dict) else {}
     match arguments:
-        case {"argv": [*words]}:
-            what = shlex.join(map(str, words))
+        case {"argv": list() as words}:
+            # a list of anything; each is made a text
+            what = shlex.join(str(one) for one in cast("list[object]", words))
         case {"command": str(what)} | {"path": str(what)} | {"pattern": str(what)} | {"item": str(what)}:
             pass
         case _:

@@ -22,9 +22,9 @@ _OVER = 0  # no signal has this number
 
 
 class Terminal(Protocol):
-    """A terminal that the screen draws on: it says what must be said there, and is given back while we are stopped."""
+    """A terminal that the screen draws on: it tells that a stop was heard, and is given back while we are stopped."""
 
-    def say(self, line: str) -> None: ...
+    def stopping(self, line: str) -> None: ...
     def pause(self) -> None: ...
     def go_on(self) -> None: ...
 
@@ -100,7 +100,7 @@ def _stop(recorder: JournalRecorder, number: int, interrupts: int, terminal: Ter
     if number == signal.SIGINT and interrupts == 1:
         recorder.post(StopAsked(by="SIGINT", now=False))
         if terminal is not None:
-            terminal.say(_FIRST)
+            terminal.stopping(_FIRST)
             return
         with contextlib.suppress(OSError):
             os.write(2, f"\nnote: {_FIRST}\n".encode())

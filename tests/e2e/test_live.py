@@ -178,15 +178,31 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(runner, on_termina
     assert not echoes(terminal)
 
 
-def test_an_error_in_the_middle_leaves_the_terminal_as_it_was(runner):
+@pytest.mark.parametrize(
+    ("now", "then", "code", "said"),
+    [
+        ("0", "raise RuntimeError('broken')", 1, "said\nTraceback"),
+        (
+            "1 // 0",
+            "screen.say('more')",
+            0,
+            "note: the live view broke (ZeroDivisionError('integer division or modulo by zero')); lines",
+        ),
+    ],
+    ids=["in the run", "in the view"],
+)
+def test_an_error_in_the_middle_leaves_the_terminal_as_it_was(runner, now, then, code, said):
     program = (
         "from runner.cli.live.screen import LiveScreen\nfrom runner.secrets import Vault\nimport time\n"
-        "screen = LiveScreen(Vault({}), now=lambda: 0, hints=('h',), colour=True)\n"
-        "with screen.shown():\n    screen.say('said')\n    time.sleep(0.5)\n    raise RuntimeError('broken')\n"
+        f"screen = LiveScreen(Vault({{}}), now=lambda: {now}, hints=('h',), colour=False)\n"
+        f"with screen.shown():\n    screen.say('said')\n    time.sleep(0.5)\n    {then}\n"
     )
-    terminal = Terminal([sys.executable, "-c", program], cwd=runner.cwd, env={**runner.environ(), "TERM": "xterm"})
-    assert terminal.ends() == 1
-    assert terminal.screen.text.startswith("said\nTraceback")
+    env = {**runner.environ(), "TERM": "xterm"}
+    terminal = Terminal([sys.executable, "-c", program], cwd=runner.cwd, env=env, width=140)
+    assert terminal.ends() == code
+    assert said in terminal.screen.text
+    assert "said" in terminal.screen.text
+    assert ("more" in terminal.screen.text) is (code == 0)
     is_as_before(terminal)
     terminal.close()
 

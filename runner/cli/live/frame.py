@@ -39,6 +39,11 @@ class Frame:
         self._size: Size | None = None
         self._hidden = False
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is a region on the terminal now."""
+        return self._hidden
+
     def update(self, rows: Sequence[str], size: Size, printed: Sequence[Painted] = ()) -> str:
         """Print lines for good, above, and make the region these rows; "" when nothing changed.
 

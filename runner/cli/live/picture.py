@@ -94,7 +94,7 @@ def _now(moment: Moment, width: int) -> Row:
     else:
         time = "" if what.since is None else clock(moment.now - what.since)
     after = row(Span(f"  {time}", Tone.FAINT)) if time else ()
-    return (*shortened(row(Span(said, tone)), max(1, width - width_of(after))), *after)
+    return shortened((*shortened(row(Span(said, tone)), max(1, width - width_of(after))), *after), width)
 
 
 def _tail(moment: Moment, width: int, rows: int) -> list[Row]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from runner.app.present import Streamed, Streams, Ticks
 from runner.cli.edge import let_go
-from runner.cli.lines import Line, Lines
+from runner.cli.lines import Line, Lines, Tone
 from runner.cli.live.frame import Frame, Painted
 from runner.cli.live.picture import Moment, region
 from runner.cli.live.rows import Span, painted, row
@@ -56,7 +56,7 @@ class LiveScreen:
         self._drawn: object = None
         self._wake, self._over = threading.Event(), threading.Event()
         self._lock = threading.RLock()
-        self._gone = False
+        self._gone = self._broken = False
 
     # ---- taking notes ------------------------------------------------------------------------------------
 
@@ -86,6 +86,11 @@ class LiveScreen:
         told = [line for _, event, state in events for line in self._lines.of(event, state)]
         self._pending.extend(told[-lines:])
 
+    def stopping(self, line: str) -> None:
+        """Say that the first Ctrl-C was heard, now and until the step is over."""
+        self._hints = (line, "Ctrl-C again stops now", "Ctrl-C: now")
+        self.say(line)
+
     def key(self, timeout_s: float) -> str:
         """Wait so long for a key of somebody who looks on; "" when none came."""
         return self._terminal.key(timeout_s)
@@ -99,7 +104,6 @@ class LiveScreen:
     @contextmanager
     def shown(self) -> Generator[None]:
         """Draw while the block runs; afterwards the region is gone, and everything said stands above."""
-        self._terminal.hush(keys=self._keys)
         thread = threading.Thread(target=self._draw, name="live view", daemon=True)
         thread.start()
         try:
@@ -116,9 +120,7 @@ class LiveScreen:
         self._leave()
 
     def go_on(self) -> None:
-        """Take the terminal again."""
-        self._terminal.hush(keys=self._keys)
-        self._drawn = None
+        """Take the terminal again, at the next frame."""
         self._lock.release()
 
     def _leave(self) -> None:
@@ -132,19 +134,33 @@ class LiveScreen:
             self._wake.wait(pause)
             self._wake.clear()
             with self._lock:
-                pause = min(_LONGEST_PAUSE_S, max(_PAUSE_S, _SPARE * self._tick()))
+                try:
+                    cost = self._tick()
+                except Exception as error:  # noqa: BLE001  the run must go on, and be seen, whatever is wrong here
+                    cost = self._broke(error)
+                pause = min(_LONGEST_PAUSE_S, max(_PAUSE_S, _SPARE * cost))
+
+    def _broke(self, error: Exception) -> float:
+        """A mistake in drawing costs the region, never the lines."""
+        if not self._broken:
+            self._broken = True
+            self._write(self._frame.clear())
+            self._pending.append(Line(f"note: the live view broke ({error!r}); lines from here on", Tone.NOTE))
+        return 0.0
 
     def _tick(self) -> float:
         """One frame, if it differs from the last one. What its region cost, in seconds; lines cost what they must."""
+        if self._broken or not self._terminal.ours():
+            self._write(self._frame.clear() + self._printed_only())
+            return 0.0
         state, now, size = self._state, self._now(), self._terminal.size()
         streamed = self._streams.now() if self._told is None else self._told(state)
         moment = (self._noted, streamed, size, (now - state.at) // _CLOCK_MS, self._driven, id(state))
-        if moment == self._drawn:
+        if moment == self._drawn and self._frame.shown:
             return 0.0
         self._drawn = moment
-        if not self._terminal.ours():
-            self._write(self._frame.clear() + self._printed_only())
-            return 0.0
+        if not self._frame.shown:
+            self._terminal.hush(keys=self._keys)
         printed = self._printed()
         began = time.thread_time()
         if state.created is None:

@@ -58,7 +58,10 @@ class Terminal:
         """Write it whole. Raises OSError when the terminal is gone."""
         data = text.encode("utf-8", "replace")
         while data:
-            data = data[os.write(1, data) :]
+            try:
+                data = data[os.write(1, data) :]
+            except BlockingIOError:  # another program on this terminal made it so
+                select.select([], [1], [])
 
     def hush(self, *, keys: bool = False) -> None:
         """Typing no longer shows, which would tear the region; with `keys`, keys come as they are pressed."""
