@@ -101,7 +101,7 @@ class Recording:
     @classmethod
     def parse(cls, text: str, path: Path) -> Recording:
         """Read a recording; raises ConfigError with `path:line` when it is not one."""
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if not lines:
             raise ConfigError("an empty recording", path=path, line=1, hint=_HEADER_HINT)
         number, line = lines[0]
