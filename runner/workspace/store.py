@@ -175,11 +175,10 @@ class Store:
             second = os.open(index, _NEW, 0o444)
             try:
                 write_all(second, _index_of(rows, checksum))
-                flush(second)
+                os.fchmod(handle, 0o444)
+                flush_all([handle, second])
             finally:
                 os.close(second)
-            os.fchmod(handle, 0o444)
-            flush(handle)
             # git looks for indexes: one that is there has its pack.
             os.rename(temporary, f"{name}.pack")
             os.rename(index, f"{name}.idx")
