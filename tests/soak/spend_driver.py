@@ -11,7 +11,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -80,6 +80,9 @@ class StillWorkspace:
 
     def read(self, tree: str, path: str) -> None:
         return None
+
+    def read_many(self, tree: str, paths: Iterable[str]) -> dict[str, bytes]:
+        return {}
 
     def paths(self, tree: str) -> tuple[str, ...]:
         return ()
