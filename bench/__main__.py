@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = (
         [int(size) for size in options.steps.split(",")] if options.steps else QUICK_SIZES if options.quick else SIZES
     )
+    if sys.platform != "linux":
+        say("the benchmark reads the CPU clocks of other processes as Linux has them: it runs on Linux only")
+        return 2
     if not lineup.peers_installed():
         say("mini-swe-agent is not installed (make bench installs it): its rows stay empty")
     about = evidence.circumstances(rounds)

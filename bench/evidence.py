@@ -60,7 +60,7 @@ def heading(about: Mapping[str, Any]) -> str:
     peers = f"; the peer's environment: {_listed(about['peers'])}" if about["peers"] else ""
     changed = ", with changes that are not committed" if about["changed"] else ""
     return (
-        f"{about['date']}, commit {about['commit']}{changed}; {about['rounds']} interleaved rounds; {about['machine']}.\n"
+        f"{about['date']}, commit {about['commit']}{changed}; rounds: {about['rounds']}, interleaved; {about['machine']}.\n"
         f"{own}{peers}."
     )
 
@@ -80,6 +80,7 @@ def write(
 # `make bench`, last result
 
 {heading(about)}
+
 How it measures, and what the columns mean: [Benchmarks](../reference/benchmarks.md).
 
 {tables}
