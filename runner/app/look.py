@@ -215,7 +215,7 @@ def next_command(found: Picture) -> str:
     """The command that goes on with the run, or looks at what came of it."""
     run, stop = found.run, found.state.stopped
     if found.driver is not None:
-        return f"runner log {run} --follow"
+        return f"runner watch {run}"
     match stop:
         case StopReason(kind=StopKind.DONE):
             copied = found.state.created is not None and found.state.created.worktree

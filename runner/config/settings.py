@@ -22,6 +22,7 @@ T = TypeVar("T")
 VARIABLES: Mapping[str, str] = {
     "RUNNER_CONFIG": "The user's configuration file, in place of the platform's.",
     **{key.variable: key.about for key in KEYS.values() if key.variable},
+    "RUNNER_PLAIN": "Set to 1: lines instead of the live view.",
     "OPENAI_BASE_URL": "Another server that speaks OpenAI's Chat Completions.",
 }
 """Environment variables runner reads, provider keys aside."""

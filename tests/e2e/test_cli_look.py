@@ -90,7 +90,7 @@ def test_a_crashed_run_is_open_and_a_driven_one_is_running(runner):
         assert (found["status"], found["driver"], found["stop_reason"]) == ("running", driver.pid, None)
         assert f"running (pid {driver.pid})" in runner("runs").stdout
         assert found["missing"] == ["no iteration was scored yet"]
-        assert f"runner log {found['run']} --follow" in runner("show").stdout
+        assert f"runner watch {found['run']}" in runner("show").stdout
         assert runner("log", "verify").returncode == 0
         assert runner("diff", "--stat").returncode == 0
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Runner
 from tests.e2e.terminal import Terminal, runner_command
+from tests.e2e.test_cli_look_json import DOCUMENTED, RUNS
 
 GOLDEN = Path(__file__).with_name("golden")
 SPEC = """\
@@ -384,7 +386,8 @@ def test_top_shows_two_runs_and_says_so_when_there_is_none(runner, on_terminal):
     terminal = on_terminal("top", width=120)
     terminal.until(lambda screen: len(re.findall("running .*shell echo", screen.text)) == 2, "two runs", 60)
     assert {"spec.md", "../elsewhere/other.md"} <= set(terminal.screen.text.split())
-    listed = runner.json("top", "--json")
+    listed = json.loads(runner("top", "--json").stdout)
+    assert all(set(one) == RUNS | DOCUMENTED["runner top --json"] for one in listed)
     assert [(one["status"], one["doing"]) for one in listed] == [("running", "shell echo three; sleep 60")] * 2
     once = runner("top", "--once")
     assert once.stdout.splitlines()[0].split()[:2] == ["RUN", "STATUS"]
