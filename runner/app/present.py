@@ -235,9 +235,9 @@ def asked(call: ToolCall) -> str:
     # the keys of a JSON object; each value is looked at
     arguments = cast("dict[str, object]", found) if isinstance(found, dict) else {}
     match arguments:
-        case {"argv": list() as words}:
+        case {"argv": list()}:
             # a list of anything; each is made a text
-            what = shlex.join(str(one) for one in cast("list[object]", words))
+            what = shlex.join(str(one) for one in cast("list[object]", arguments["argv"]))
         case {"command": str(what)} | {"path": str(what)} | {"pattern": str(what)} | {"item": str(what)}:
             pass
         case _:

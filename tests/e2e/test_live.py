@@ -122,7 +122,7 @@ def is_as_before(terminal: Terminal) -> None:
 @pytest.mark.parametrize(("width", "height"), [(40, 8), (40, 20), (80, 24), (120, 24)])
 def test_in_the_middle_of_a_step_the_screen_is_as_stored_and_two_ctrl_c_restore_it(runner, on_terminal, width, height):
     terminal = loop(runner, on_terminal, width=width, height=height)
-    terminal.sees("spent $0.0098", "shell echo one" if height > 8 else "shell", "three" if height > 8 else "0:01")
+    terminal.sees("spent $0.0098", "shell echo one", *(["three"] if height > 8 else []))
     same_as_golden(f"live-{width}x{height}", normalised(terminal.screen.lines))
     assert not terminal.screen.visible
     assert not echoes(terminal)
