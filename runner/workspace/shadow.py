@@ -151,7 +151,7 @@ class ShadowWorkspace:
                 self._index = Index(saved.index)
             else:
                 with suppress(WorkspaceError):  # lost; what the rules ignore is left out then
-                    self._last = self._trees.files_near(last, mirror.root) if last else {}
+                    self._last = self._trees.files_near(last, mirror.root, mirror.entries) if last else {}
                     self._last_tree = last
                 mirror.look_closely(self._last.keys() ^ mirror.entries.keys() if self._last else None)
                 self._index = Index(saved.index)

@@ -110,7 +110,8 @@ class Store:
             names = []
         found: dict[str, Index] = {}
         for name in names:
-            with suppress(FileNotFoundError):  # gone since the look: packed again by another process
+            # Gone since the look: packed again by another process. Damaged: what it held counts as not stored.
+            with suppress(FileNotFoundError, ValueError, WorkspaceError):
                 found[name] = known.get(name) or Index(f"{folder}/{name}")
         self._indexes = found
         return found

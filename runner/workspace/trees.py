@@ -36,9 +36,9 @@ class Trees:
             self.remember(tree, listing(self._git, tree) if found is None else found)
         return self._listings[tree]
 
-    def files_near(self, tree: str, root: Folder) -> dict[bytes, Entry]:
-        """As `files`, for a tree that is much like what these folders hold: only where it differs is it read."""
-        found, waiting = dict(root.files()), [(root, tree)]
+    def files_near(self, tree: str, root: Folder, entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
+        """As `files`, for a tree much like these folders, which hold `entries`: only where it differs is it read."""
+        found, waiting = dict(entries), [(root, tree)]
         while waiting:
             folder, name = waiting.pop()
             if folder.tree == name:

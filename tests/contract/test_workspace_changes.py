@@ -133,6 +133,7 @@ def test_a_step_starts_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (root / f"d{number % 5}" / f"f{number}").write_text(str(number))
     (root / ".gitignore").write_text("*.log\n")
     (root / "noise.log").write_text("noise")
+    (root / os.fsdecode(b"odd\xff\nname")).write_text("odd")
     settle(root / ".gitignore", root / "d4" / "f29")
     workspace = ShadowWorkspace(root, tmp_path / "state")
     with workspace.lock():

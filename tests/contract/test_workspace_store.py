@@ -202,7 +202,7 @@ def test_references_by_name_are_followed_too(workspace: ShadowWorkspace, tmp_pat
     assert [other.store.read(name) for name in names] == [(BLOB, text), (BLOB, text + b"more\n"), (BLOB, text[100:])]
 
 
-def test_an_object_that_rotted_is_an_error_and_never_other_content(workspace: ShadowWorkspace) -> None:
+def test_an_object_that_rotted_is_an_error_and_never_other_content(workspace: ShadowWorkspace, tmp_path: Path) -> None:
     (workspace.root / "a").write_text("a")
     found = workspace.snapshot()
     blob = workspace.entries(found.tree)[b"a"].blob
@@ -213,6 +213,9 @@ def test_an_object_that_rotted_is_an_error_and_never_other_content(workspace: Sh
         place.write_bytes(rotten)
         with pytest.raises(WorkspaceError, match="damaged"):
             workspace.read(found.tree, "a")
+    (workspace.git.directory / "objects" / "pack" / "pack-x.idx").write_bytes(b"")
+    again = ShadowWorkspace(workspace.root, tmp_path / "state")
+    assert again.snapshot() == found
     ref = workspace.git.directory / "refs" / "runner" / "r1"
     ref.mkdir(parents=True)
     (ref / "0").write_bytes(b"\0" * 41)
@@ -268,9 +271,11 @@ def test_a_crowded_store_is_packed_when_the_lock_is_given_back(workspace: Shadow
             data = b"loose %d" % number
             if name_of(data).startswith("17"):
                 workspace.store.put([(name_of(data), BLOB, data)])
+        (workspace.root / "a").write_text("in no checkpoint")
+        trees.append(workspace.snapshot().tree)
         crowded = [workspace.store.is_crowded]
     assert [*crowded, workspace.store.is_crowded] == [True, False]
-    assert [workspace.read(tree, "a") for tree in trees] == [b"0", b"1", b"2"]
+    assert [workspace.read(tree, "a") for tree in trees] == [b"0", b"1", b"2", b"in no checkpoint"]
     git(workspace, "fsck", "--strict")
     assert workspace.snapshot().tree == trees[-1]
 
