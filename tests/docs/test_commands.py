@@ -65,7 +65,9 @@ def examples() -> Iterator[tuple[str, Example]]:
         yield from ((page.title, example) for example in page.examples)
 
 
-@pytest.mark.parametrize(("title", "example"), list(examples()), ids=lambda one: one if isinstance(one, str) else one.command)
+@pytest.mark.parametrize(
+    ("title", "example"), list(examples()), ids=lambda one: one if isinstance(one, str) else one.command
+)
 def test_an_example_is_a_command_line_that_is_understood(title, example):
     program, *words = shlex.split(re.split(r" [|>&] ?", example.command)[0])
     assert program == "runner"
