@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.models.recording import Recording
+from runner.testing.provider import ScriptedProvider
+from runner.testing.script import Fault, Script
 from tests.docs.pages import ROOT, blocks
 from tests.docs.shell import HOME_OF_THE_PAGES, STARTER, machine
 
@@ -134,6 +137,15 @@ def test_an_agent_that_gets_nowhere_ends_by_the_rule_of_its_spec(night, rule, co
     night.plays(claimed if code == 6 else nothing)
     done = night()
     assert (done.returncode, done.stdout[: len(said) + 9]) == (code, f"textkit: {said}"), night.log
+
+
+def test_a_bill_above_what_was_held_is_not_to_be_repeated(night):
+    recording = Recording.parse(STARTER.read_text("utf-8"), STARTER)
+    with ScriptedProvider(Script(recording=recording, faults=(Fault.OVER,))) as provider:
+        night.says(f"OPENAI_API_KEY=sk-test-0123456789abcdef\nOPENAI_BASE_URL={provider.url}")
+        done = night()
+    assert (done.returncode, done.stdout[:35]) == (8, "textkit: more was billed than held!"), night.log
+    assert len(provider.billed) == 1
 
 
 def test_a_second_copy_says_nothing_sends_nothing_and_is_no_failure(night):
