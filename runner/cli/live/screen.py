@@ -22,6 +22,8 @@ from runner.values import Ms
 
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 2.0
+_RUSH, _RUSH_PAUSE_S = 12, 1.0
+"""So many events in one frame are more than an eye can follow: the next frame comes later."""
 _SPARE = 60
 """Between two frames passes so many times what the last one cost in processor time."""
 _CLOCK_MS = 1000
@@ -129,16 +131,18 @@ class LiveScreen:
             self._terminal.unhush()
 
     def _draw(self) -> None:
-        pause = 0.0
+        pause, drawn = 0.0, 0
         while not self._over.is_set():
             self._wake.wait(pause)
             self._wake.clear()
+            before = self._noted
             with self._lock:
                 try:
                     cost = self._tick()
                 except Exception as error:  # noqa: BLE001  the run must go on, and be seen, whatever is wrong here
                     cost = self._broke(error)
-                pause = min(_LONGEST_PAUSE_S, max(_PAUSE_S, _SPARE * cost))
+            least = _RUSH_PAUSE_S if before - drawn > _RUSH else _PAUSE_S
+            pause, drawn = min(_LONGEST_PAUSE_S, max(least, _SPARE * cost)), before
 
     def _broke(self, error: Exception) -> float:
         """A mistake in drawing costs the region, never the lines."""
