@@ -6,11 +6,14 @@ import mmap
 import os
 import struct
 import zlib
+from pathlib import Path
 
 from runner.errors import WorkspaceError
 from runner.workspace.objects import NAMES
 
 _NAMES_AT = 8 + 1024
+# A mapped file keeps a descriptor for as long as it is mapped (until Python 3.13), and a long run makes many packs.
+_MOST_READ = 1 << 22
 # Deltas, by what they name their base.
 _BY_OFFSET, _BY_NAME = 6, 7
 
@@ -20,7 +23,7 @@ class Index:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._data = _mapped(path)
+        self._data = _content(path)
         if self._data[:8] != b"\xfftOc\0\0\0\x02":
             raise WorkspaceError(f"{path} is not an index of a pack that runner can read")
         self._fan = struct.unpack_from(">256I", self._data, 8)
@@ -42,6 +45,17 @@ class Index:
             place = _NAMES_AT + 28 * count + 8 * (offset & 0x7FFFFFFF)
             offset = struct.unpack_from(">Q", data, place)[0]
         return offset
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the pack itself is mapped."""
+        return self._pack is not None
+
+    def shut(self) -> None:
+        """Let go of the pack until the next `read`."""
+        if self._pack is not None:
+            self._pack.close()
+            self._pack = None
 
     def among(self, names: set[bytes]) -> set[bytes]:
         """Those of many names that it has."""
@@ -66,6 +80,13 @@ class Index:
         else:
             return None
         return base and (base[0], patched(base[1], _inflated(self._pack, after, size)))
+
+
+def _content(path: str) -> bytes | mmap.mmap:
+    """A file's bytes without a descriptor left open, unless it is large."""
+    with Path(path).open("rb", buffering=0) as file:
+        data = file.read(_MOST_READ + 1)
+    return data if len(data) <= _MOST_READ else _mapped(path)
 
 
 def _header(pack: mmap.mmap, at: int) -> tuple[int, int, int]:

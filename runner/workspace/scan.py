@@ -8,6 +8,7 @@ A directory whose listing and stamps are those of the last snapshot costs its `l
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from runner.workspace.folders import IGNORED, IS_FOLDER, UNSEEN, Draft, Folder, 
 from runner.workspace.index import Tracked
 
 LARGEST_UNTRACKED = 20_000_000
+# What a directory that is none any more answers.
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE}
 _TEMPORARY = os.fsdecode(TEMPORARY)
 
 _KINDS = {
@@ -95,7 +98,11 @@ class _Walk:
         except PermissionError:
             note = f"{show(folder.path) or '.'}/: cannot be read"
             self._put(folder, Draft(names=None, rules=folder.rules, notes=[note]))
-        except OSError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                # What cannot be looked at now must not be taken for a directory that was deleted.
+                place = show(folder.path) or "."
+                raise WorkspaceError(f"{place}/ cannot be read: {error.strerror}") from error
             self._gone(folder)
         return False
 

@@ -31,6 +31,8 @@ _LEVEL = 1
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # As git calls what is unfinished.
 _LOOSE, _PACK, _INDEX = "tmp_obj_", "tmp_pack_", "tmp_idx_"
+# A pack that is open for reading costs a descriptor.
+_MOST_OPEN = 32
 _KINDS = {name: kind for kind, name in NAMES.items()}
 
 
@@ -122,7 +124,12 @@ class Store:
         for index in indexes.values():
             with suppress(FileNotFoundError, IndexError, zlib.error):
                 at = index.find(raw)
-                if at is not None and (found := index.read(at)) is not None:
+                if at is None:
+                    continue
+                if not index.is_open and sum(one.is_open for one in indexes.values()) >= _MOST_OPEN:
+                    for one in indexes.values():
+                        one.shut()
+                if (found := index.read(at)) is not None:
                     return found
         return None
 

@@ -1,5 +1,6 @@
 """Objects and refs that runner writes itself are those that git would write, and git can take them from there."""
 
+import errno
 import hashlib
 import os
 import random
@@ -13,10 +14,14 @@ import pytest
 from runner.errors import StateError, WorkspaceError
 from runner.workspace import ShadowWorkspace
 from runner.workspace import store as stores
+from runner.workspace.beneath import Beneath
+from runner.workspace.folders import Folder
+from runner.workspace.index import Index, Tracked
 from runner.workspace.objects import BLOB, COMMIT, TREE, name_of
 from runner.workspace.pack import Pack
-from runner.workspace.packed import Index
+from runner.workspace.packed import Index as PackIndex
 from runner.workspace.refs import Refs
+from runner.workspace.scan import scan
 
 ENV = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "LANG": "C"}
 
@@ -229,7 +234,7 @@ def test_an_index_of_a_pack_beyond_two_gigabytes_gives_its_places(tmp_path: Path
     ]  # fmt: skip
     path = tmp_path / "pack-x.idx"
     path.write_bytes(stores._index_of(list(rows), b"c" * 20))
-    index = Index(str(path))
+    index = PackIndex(str(path))
     assert [index.find(raw) for raw, _, _ in rows] == [at for _, _, at in rows]
     assert index.find(b"\xff" * 20) is None
     assert index.among({rows[3][0], b"\xff" * 20}) == {rows[3][0]}
@@ -296,3 +301,39 @@ def test_two_processes_with_one_state_do_not_disturb_each_other(workspace: Shado
             one.tidy()
         assert two.read(first.tree, f"f{number}") == f"changed {number}".encode()
     git(workspace, "fsck", "--strict")
+
+
+def files_open() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_a_long_run_keeps_no_file_open_for_each_of_its_packs(workspace: ShadowWorkspace, tmp_path: Path) -> None:
+    chance = random.Random(3)
+    before, packs = files_open(), 40
+    trees = list[str]()
+    for _ in range(packs):
+        (workspace.root / "large").write_bytes(chance.randbytes(1_050_000))
+        trees.append(workspace.snapshot().tree)
+    assert len(list((workspace.git.directory / "objects" / "pack").glob("*.idx"))) == packs
+    assert files_open() == before
+    again = ShadowWorkspace(workspace.root, tmp_path / "state")
+    for tree in trees:
+        assert len(again.read(tree, "large") or b"") == 1_050_000
+    assert files_open() <= before + 32
+
+
+class Unlucky(Beneath):
+    """A workspace with one directory that the disk does not give right now."""
+
+    def look(self, path: bytes) -> int:
+        if path == b"d":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().look(path)
+
+
+def test_a_directory_that_cannot_be_read_just_now_is_not_taken_for_deleted(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "file").write_text("x")
+    nothing = Tracked(Index(), {}, is_seen=False)
+    with Unlucky(tmp_path) as beneath, pytest.raises(WorkspaceError, match="d/ cannot be read: Input/output error"):
+        scan(beneath, Folder(b"", None), lambda _: set(), nothing, has_rules=False, without=None)
