@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.workspace import ShadowWorkspace
-from runner.workspace.folders import is_settled
+from runner.workspace.folders import identity, is_settled
+from runner.workspace.objects import FILE, Entry, name_of
 
 ENV = {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "LANG": "C"}
 
@@ -218,6 +219,8 @@ def test_an_ignored_directory_is_gone_into_only_for_what_is_tracked(tmp_path: Pa
     (root / "out" / "sub" / "new").write_text("new")
     for look in (workspace, ShadowWorkspace(root, tmp_path / "state")):
         assert look.paths(look.snapshot().tree) == (".gitignore", "out/sub/kept")
+    settle(root / ".gitignore")
+    workspace.snapshot()
     (root / "out" / "sub" / "kept").unlink()
     assert workspace.paths(workspace.snapshot().tree) == (".gitignore",)
     (root / "out" / "sub" / "kept").write_text("kept again")
@@ -231,7 +234,9 @@ def test_what_the_users_index_begins_to_track_is_kept_from_then_on(tmp_path: Pat
         (root / "out" / name).write_text(name)
     (root / ".gitignore").write_text("out/\n")
     subprocess.run(["git", "init", "-q", root], env=ENV, check=True)
+    settle(root / ".gitignore")
     workspace = ShadowWorkspace(root, tmp_path / "state")
+    assert workspace.paths(workspace.snapshot().tree) == (".gitignore",)
     assert workspace.paths(workspace.snapshot().tree) == (".gitignore",)
     subprocess.run(["git", "-C", root, "add", "-f", "out/a"], env=ENV, check=True)
     assert workspace.paths(workspace.snapshot().tree) == (".gitignore", "out/a")
@@ -250,3 +255,63 @@ def test_an_include_in_the_users_configuration_is_followed(tmp_path: Path, monke
     (root / "a").write_text("x")
     workspace = ShadowWorkspace(root, tmp_path / "state")
     assert workspace.paths(workspace.snapshot().tree) == ("a",)
+
+
+def test_a_file_too_young_to_show_the_next_write_is_looked_at_again(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    root.mkdir()
+    workspace = ShadowWorkspace(root, tmp_path / "state")
+    seen: list[object] = []
+    while seen != [None]:  # unless this machine sleeps for a tick between the two lines
+        (root / "a").write_text("a")
+        workspace.snapshot()
+        seen = list(workspace._open().root.seen)
+    settle(root / "a")
+    status = (root / "a").lstat()
+    workspace.snapshot()
+    assert workspace._open().root.seen == [identity(status)]
+
+
+def test_an_ignored_directory_that_becomes_a_file_is_judged_as_one(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    (root / "out").mkdir(parents=True)
+    (root / ".gitignore").write_text("out/\n")
+    settle(root / ".gitignore")
+    workspace = ShadowWorkspace(root, tmp_path / "state")
+    assert workspace.paths(workspace.snapshot().tree) == (".gitignore",)
+    (root / "out").rmdir()
+    (root / "out").write_text("a file is not ignored")
+    assert workspace.paths(workspace.snapshot().tree) == (".gitignore", "out")
+
+
+def test_what_a_killed_process_kept_against_the_rules_is_kept_by_the_next(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    (root / "out").mkdir(parents=True)
+    (root / "out" / "a").write_text("a")
+    (root / ".gitignore").write_text("out/\n")
+    settle(root / ".gitignore", root / "out" / "a")
+    workspace = ShadowWorkspace(root, tmp_path / "state")
+    with workspace.lock():  # what it saves knows nothing of out/a
+        assert workspace.paths(workspace.snapshot().tree) == (".gitignore",)
+    workspace.expect({b"out/a": Entry(FILE, name_of(b"a"))})
+    assert workspace.paths(workspace.snapshot().tree) == (".gitignore", "out/a")
+    again = ShadowWorkspace(root, tmp_path / "state")
+    assert again.paths(again.snapshot().tree) == (".gitignore", "out/a")
+
+
+def test_what_a_killed_process_saw_deleted_does_not_count_as_kept(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    (root / "d").mkdir(parents=True)
+    for name in ("x", "d/y", "z"):
+        (root / name).write_text(name)
+    workspace = ShadowWorkspace(root, tmp_path / "state")
+    with workspace.lock():
+        workspace.snapshot()
+    (root / "x").unlink()
+    shutil.rmtree(root / "d")
+    assert workspace.paths(workspace.snapshot().tree) == ("z",)
+    (root / "d").mkdir()
+    for name in (".gitignore", "x", "d/y"):
+        (root / name).write_text("x\nd\n")
+    again = ShadowWorkspace(root, tmp_path / "state")
+    assert again.paths(again.snapshot().tree) == (".gitignore", "z")
