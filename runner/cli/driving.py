@@ -103,7 +103,7 @@ def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
     """Open the state directory; also give what says things that a person who wants quiet need not know."""
     state = State(config.state_dir(sources.settings.state_dir.value))
-    screen = PlainScreen(sources.vault, quiet=view.quiet, to_stderr=view.as_json)
+    screen = _lines(sources, view)
     say = tell if view.quiet else screen.say
     access = drive.Access(
         state=state,
@@ -114,6 +114,10 @@ def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[
         mirror=stream(sys.stderr) if view.log_stderr else None,
     )
     return access, _say_nothing if view.quiet else say
+
+
+def _lines(sources: plan.Sources, view: View) -> PlainScreen:
+    return PlainScreen(sources.vault, quiet=view.quiet, to_stderr=view.as_json)
 
 
 def _say_nothing(_line: str) -> None:
@@ -157,7 +161,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
         msg = f"--require-verified needs checks, and run {run} of this spec began without any"
         raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
-    access = replace(access, vault=sources.vault)
+    access = replace(access, vault=sources.vault, screen=_lines(sources, view))
     model = asked.flags.model or state.model
     choice, entry = plan.choose(sources, model, asked.cwd)
     limits = config.resolve_limits(

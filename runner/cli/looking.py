@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -35,6 +35,7 @@ _PAUSE_S = 0.25
 _TABLE_S = 1.0
 _BEGINS_MS = 10_000
 _WIDE = 140
+_LEAVE = frozenset({"q", "Q", "\x03", "\x04", "\x1b"})
 _BEFORE = 6
 """Lines of what happened before that a new onlooker is shown."""
 
@@ -118,11 +119,11 @@ def watched(onlooker: Onlooker, *, colour: bool) -> bool:
     screen.say(onlooker.standing())
     screen.before(onlooker.before, _BEFORE)
     try:
-        with _signals(screen), screen.shown():
+        with _signals(screen.pause, screen.go_on), screen.shown():
             driven = onlooker.driven
             while not onlooker.ended:
                 screen.stands(onlooker.state, driven=onlooker.driven, streamed=onlooker.streamed)
-                if screen.key(_PAUSE_S) in {"q", "Q", "\x03", "\x04", "\x1b"}:
+                if screen.key(_PAUSE_S) in _LEAVE:
                     return False
                 for at, event, state in onlooker.news():
                     screen.event(at, event, state)
@@ -135,13 +136,13 @@ def watched(onlooker: Onlooker, *, colour: bool) -> bool:
 
 
 @contextmanager
-def _signals(screen: LiveScreen) -> Generator[None]:
+def _signals(give_back: Callable[[], None], take: Callable[[], None]) -> Generator[None]:
     """Ctrl-Z gives the terminal back first; SIGTERM and SIGHUP leave as Ctrl-C does."""
 
     def suspend(_number: int, _frame: FrameType | None) -> None:
-        screen.pause()
+        give_back()
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
-        screen.go_on()
+        take()
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -220,7 +221,7 @@ class Overview:
 
 
 def refreshed(overview: Overview, *, colour: bool) -> None:
-    """Show the table anew each second until somebody leaves."""
+    """Show the table anew each second until somebody leaves, or the terminal is gone."""
     terminal, frame = Terminal(), Frame()
 
     def draw() -> None:
@@ -229,20 +230,22 @@ def refreshed(overview: Overview, *, colour: bool) -> None:
         shown = rows[: max(1, size.height - 1)]
         terminal.write(frame.update(shown, size) if terminal.ours() else frame.clear())
 
-    terminal.hush(keys=True)
-    try:
-        until = 0.0
-        while True:
-            if time.monotonic() >= until:
-                draw()
-                until = time.monotonic() + _TABLE_S
-            if terminal.key(_PAUSE_S) in {"q", "Q", "\x03", "\x04", "\x1b"}:
-                return
-    except KeyboardInterrupt:
-        return
-    finally:
+    def give_back() -> None:
         terminal.write(frame.clear())
         terminal.unhush()
+
+    with suppress(KeyboardInterrupt, OSError), _signals(give_back, lambda: terminal.hush(keys=True)):
+        terminal.hush(keys=True)
+        try:
+            until = 0.0
+            while True:
+                if time.monotonic() >= until:
+                    draw()
+                    until = time.monotonic() + _TABLE_S
+                if terminal.key(_PAUSE_S) in _LEAVE:
+                    return
+        finally:
+            give_back()
 
 
 def _table(overview: Overview, width: int) -> list[Row]:

@@ -386,6 +386,11 @@ def test_top_shows_two_runs_and_says_so_when_there_is_none(runner, on_terminal):
     terminal = on_terminal("top", width=120)
     terminal.until(lambda screen: len(re.findall("running .*shell echo", screen.text)) == 2, "two runs", 60)
     assert {"spec.md", "../elsewhere/other.md"} <= set(terminal.screen.text.split())
+    other = on_terminal("top", width=60)
+    other.sees("running")
+    other.send(signal.SIGTERM)
+    assert other.ends() == 0
+    is_as_before(other)
     listed = json.loads(runner("top", "--json").stdout)
     assert all(set(one) == RUNS | DOCUMENTED["runner top --json"] for one in listed)
     assert [(one["status"], one["doing"]) for one in listed] == [("running", "shell echo three; sleep 60")] * 2
