@@ -113,11 +113,17 @@ class Vault:
         """How many characters at the end of `text` may be the beginning of a secret that is more than one word."""
         found = 0
         for form in self._spaced:
-            for length in range(min(len(form) - 1, len(text)), found, -1):
-                if text.endswith(form[:length]):
-                    found = length
-                    break
+            at = text.find(form[0], max(0, len(text) - len(form) + 1))
+            while at >= 0 and not form.startswith(text[at:]):
+                at = text.find(form[0], at + 1)
+            if at >= 0:
+                found = max(found, len(text) - at)
         return found
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest way of writing a secret; 0 when there is none."""
+        return len(self._forms[0][0]) if self._forms else 0
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -34,7 +34,9 @@ from runner.values import Ms, ToolCall
 Piece = TypeVar("Piece", str, bytes)
 
 _KEPT = 16_384
-"""Characters, or bytes, of a stream that are remembered: more than twice the longest secret."""
+"""Characters, or bytes, of a stream that are remembered at least; always more than twice the longest secret."""
+_LONGEST_KEY = 4_096
+"""Characters of what looks like a key, at most."""
 _SHOWN = 1_500
 _LONGEST_FILE = 65_536
 _PAUSE_S = 0.4
@@ -66,6 +68,8 @@ class Streams:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        # a character is four bytes at most
+        self._kept = max(_KEPT, 8 * vault.longest)
         self._of = self._text = ""
         self._output = b""
         self._seen, self._streamed = 0, NOTHING
@@ -83,13 +87,13 @@ class Streams:
     def text(self, piece: str) -> None:
         """Take a piece of the reply under way."""
         if piece:
-            self._text = (self._text + piece)[-_KEPT:]
+            self._text = (self._text + piece)[-self._kept :]
             self.version += 1
 
     def output(self, data: bytes) -> None:
         """Take what the running tool printed."""
         if data:
-            self._output = (self._output + data)[-_KEPT:]
+            self._output = (self._output + data)[-self._kept :]
             self.version += 1
 
     def now(self) -> Streamed:
@@ -97,26 +101,29 @@ class Streams:
         version = self.version
         if version != self._seen:
             of, text, output = self._of, self._text, self._output
-            said = output.decode("utf-8", "replace")
-            some = text or output
-            self._streamed = Streamed(of=of, text=self._whole(text), output=self._whole(said)) if some else NOTHING
+            said = self._whole(text, cut=len(text) == self._kept)
+            printed = self._whole(output.decode("utf-8", "replace"), cut=len(output) == self._kept)
+            self._streamed = Streamed(of=of, text=said, output=printed) if text or output else NOTHING
             self._seen = version
         return self._streamed
 
-    def _whole(self, raw: str) -> str:
-        return shown(raw, self._vault) if raw else ""
+    def _whole(self, raw: str, *, cut: bool) -> str:
+        return shown(raw, self._vault, cut=cut) if raw else ""
 
 
-def shown(raw: str, vault: Vault) -> str:
-    """The end of a stream that is still coming, masked: no half of a secret at either end, no orders to a terminal."""
+def shown(raw: str, vault: Vault, *, cut: bool = False) -> str:
+    """The end of a stream that is still coming, masked: no half of a secret at either end, no orders to a terminal.
+
+    `cut` says that its beginning may be lost.
+    """
     text = _ORDERS.sub("", raw)
     # a word that is not over may be the beginning of a secret
     text = text.rstrip(_WORD)
     text = text[: len(text) - vault.begun(text)]
     whole = mask_patterns(vault.mask(text))
-    if len(raw) >= _KEPT:
-        # the beginning was lost: what is left of a secret there lies in the first half
-        whole = whole[len(mask_patterns(vault.mask(text[: len(text) // 2]))) :]
+    if cut:
+        # what is left of a secret whose beginning was lost stands first
+        whole = whole[max(vault.longest, _LONGEST_KEY) :]
     return whole[-_SHOWN:]
 
 

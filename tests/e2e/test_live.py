@@ -133,6 +133,8 @@ def test_in_the_middle_of_a_step_the_screen_is_as_stored_and_two_ctrl_c_restore_
     is_as_before(terminal)
     assert "interrupted: interrupt — Ctrl-C" in terminal.screen.everything
     assert "^C" not in terminal.screen.everything
+    outside = re.sub(rb"\x1b\[\?2026h.*?\x1b\[\?2026l", b"", terminal.raw, flags=re.DOTALL)
+    assert re.findall(rb"\x1b\[[0-9;?]*[^m0-9;?]", outside) == [], "the cursor moves within frames alone"
 
 
 def test_streamed_text_shows_in_whole_words_and_the_first_ctrl_c_finishes_the_step(runner, on_terminal):

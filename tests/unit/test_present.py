@@ -48,11 +48,21 @@ def test_of_a_private_key_nothing_but_its_first_line_shows():
         assert "MII" not in shown(text[:end], VAULT)
 
 
-def test_the_end_of_a_secret_whose_beginning_was_forgotten_does_not_show():
-    long = "k" * 3000 + "0123456789"
-    vault = Vault({"LONG": long})
-    forgotten = (long[500:] + " then" + f" {long}" * 12)[-present._KEPT :] + " done. "
-    assert "k" not in shown(forgotten[-present._KEPT :], vault).replace("masked", "")
+@pytest.mark.parametrize("size", [3_000, 20_000])
+@pytest.mark.parametrize("glue", ["k", "k k"])
+def test_no_part_of_a_long_secret_shows_while_much_of_it_streams_by(size, glue):
+    long = (glue * size)[:size] + "0123456789"
+    streams = Streams(Vault({"LONG": long}))
+    streams.event(dispatched())
+    text = f"{long} then " * 5
+    for start in range(0, len(text), 997):
+        streams.text(text[start : start + 997])
+        assert "kk" not in streams.now().text.replace(" ", "")
+    streams.event(RUN)
+    for start in range(0, len(text), 997):
+        streams.output(text[start : start + 997].encode())
+        assert "kk" not in streams.now().output.replace(" ", "")
+    assert streams.now().output.endswith("[secret:LONG] then ")
 
 
 def test_a_secret_that_escape_sequences_part_is_masked():
