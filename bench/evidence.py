@@ -73,7 +73,7 @@ def write(
     about: Mapping[str, Any], text: str, promises: Sequence[Promise], results: Mapping[str, Sequence[Round]]
 ) -> None:
     """Write the page and the figures behind it."""
-    EVIDENCE.mkdir(exist_ok=True)
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
     tables, _, verdicts = text.rpartition("\n\n")
     listed = "\n".join(f"- {line.removeprefix('promise: ')}" for line in verdicts.splitlines())
     page = f"""\

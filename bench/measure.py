@@ -41,6 +41,7 @@ class Server:
         self._in, self._out = self._process.stdin, self._process.stdout
         self.port = int(self._out.readline())
         self._number = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -50,14 +51,16 @@ class Server:
         self._process.wait()
 
     def _order(self, do: str, **more: object):
-        self._in.write(json.dumps({"do": do, **more}) + "\n")
-        self._in.flush()
-        return json.loads(self._out.readline())
+        with self._lock:
+            self._in.write(json.dumps({"do": do, **more}) + "\n")
+            self._in.flush()
+            return json.loads(self._out.readline())
 
     def add(self, steps: int, **scenario: object) -> str:
         """Begin a scenario; its key is the first part of the URL's path."""
-        self._number += 1
-        key = f"k{self._number}"
+        with self._lock:
+            self._number += 1
+            key = f"k{self._number}"
         self._order("add", key=key, steps=steps, **scenario)
         return key
 

@@ -1,7 +1,8 @@
 """What the live view costs: the CPU of a run on a terminal, beside that of the same run with plain lines.
 
-The terminal is a pty of 100 by 30, drained as fast as it is written. Plain: the same terminal with `--plain` where the
-command has such a flag, else a pipe. CPU of runner's own threads over the whole run, children aside.
+Both run at the same time, so that whatever else the machine does meets both alike: the difference looked for is small.
+The terminal is a pty of 100 by 30, drained as fast as it is written; for plain lines the same with `--plain`. CPU of
+runner's own threads from the first request to the last, children aside.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 
 from bench.case import Bench, Line, Promise, Round, beside, named, over, ratio
-from bench.lineup import ROOT, RUNNER, prepare
+from bench.lineup import RUNNER, prepare
 from bench.measure import NotMeasuredError, check, finish, scratch
 
 ABOUT = "CPU of a run with the live view beside plain lines"
@@ -33,17 +33,11 @@ def measure(bench: Bench) -> Round:
     order = [LIVE, PLAIN]
     if bench.round % 2:
         order.reverse()
-    rows = [{"name": name, "steps": steps, **watched(bench, name, steps)} for name in order]
+    with ThreadPoolExecutor(len(order)) as pool:
+        runs = [pool.submit(watched, bench, name, steps) for name in order]
+        rows = [{"name": name, "steps": steps, **run.result()} for name, run in zip(order, runs, strict=True)]
     bench.say("  " + ", ".join(f"{row['name']} {row['cpu_ms']:.0f} ms, {row['shown']} bytes shown" for row in rows))
     return rows
-
-
-@cache
-def has_plain() -> bool:
-    shown = subprocess.run(
-        [sys.executable, "-m", "runner", "loop", "--help"], cwd=ROOT, capture_output=True, check=True
-    )
-    return b"--plain" in shown.stdout
 
 
 def watched(bench: Bench, how: str, steps: int) -> dict[str, float]:
@@ -51,15 +45,15 @@ def watched(bench: Bench, how: str, steps: int) -> dict[str, float]:
     with scratch() as folder:
         workspace = prepare(folder)
         key = bench.server.add(steps, **RUNNER.scenario)
-        reading, writing = os.pipe() if how == PLAIN and not has_plain() else terminal()
+        reading, writing = terminal()
         shown = Drain(reading)
-        argv = [*RUNNER.argv(steps, folder), *(["--plain"] if how == PLAIN and has_plain() else [])]
+        argv = [*RUNNER.argv(steps, folder), *(["--plain"] if how == PLAIN else [])]
         environ = {**RUNNER.environment(bench.server.url(key), folder), "TERM": "xterm-256color"}
         process = subprocess.Popen(
             argv,
             cwd=workspace,
             env=environ,
-            stdin=writing if os.isatty(writing) else subprocess.DEVNULL,
+            stdin=writing,
             stdout=writing,
             stderr=writing,
             start_new_session=True,
