@@ -43,8 +43,11 @@ def shell(command: str) -> dict[str, object]:
     return {"name": "shell", "arguments": {"command": command}}
 
 
-def recording(runner: Runner, *, delay_ms: int = 0, command: str = "echo one; echo two; echo three; sleep 60") -> str:
-    """Two iterations; the second one's first step says something in parts, then runs a command."""
+SLOW = "echo one; echo two; echo three; sleep 60"
+
+
+def recording(runner: Runner, *, delay_ms: int = 0, command: str = SLOW, first: str = "echo 日本語 🙂") -> str:
+    """Two iterations, each with a command; the second one's first step says something in parts."""
     step = {
         "iteration": 2,
         "step": 1,
@@ -54,7 +57,7 @@ def recording(runner: Runner, *, delay_ms: int = 0, command: str = "echo one; ec
         "tools": [shell(command)],
     }
     return runner.recording(
-        {"iteration": 1, "step": 1, "text": "First.", "usage": USAGE, "tools": [shell("echo 日本語 🙂")]},
+        {"iteration": 1, "step": 1, "text": "First.", "usage": USAGE, "tools": [shell(first)]},
         {"iteration": 1, "step": 2, "text": "So it is.", "usage": USAGE},
         step,
         {"otherwise": True, "text": "Nothing more to do.", "usage": USAGE},
@@ -292,12 +295,12 @@ def test_a_secret_that_comes_in_pieces_never_shows(runner, on_terminal):
             "step": 1,
             "text": said,
             "usage": USAGE,
-            "delay_ms": 3000,
+            "delay_ms": 1600,
             "tools": [shell("sh leak.sh")],
         },
         {"otherwise": True, "text": "Done.", "usage": USAGE},
     )
-    runner.write("leak.sh", f"printf 'it is {secret[:20]}'; sleep 1; echo '{secret[20:]} and more'; sleep 1")
+    runner.write("leak.sh", f"printf 'it is {secret[:20]}'; sleep 0.7; echo '{secret[20:]} and more'; sleep 0.7")
     terminal = loop(runner, on_terminal, model=model, OPENAI_API_KEY=secret)
     terminal.sees("with a few words")
     assert terminal.ends() == 4
@@ -314,19 +317,24 @@ def started(runner: Runner, *words: str) -> subprocess.Popen[str]:
 
 def test_watch_shows_a_run_of_another_process_to_its_end_and_leaves_it_alone(runner, on_terminal):
     flag = runner.cwd.parent / "go"
-    command = "echo one; echo three; until [ -e ../go ]; do sleep 0.1; done"
-    process = started(runner, "--model", recording(runner, delay_ms=2000, command=command))
+    begin, command = (f"echo one; echo three; until [ -e ../{name} ]; do sleep 0.1; done" for name in ("begin", "go"))
+    process = started(runner, "--model", recording(runner, delay_ms=2000, command=command, first=begin))
     until_there(runner, 1)
     leaving, staying = (on_terminal("watch", "last", NO_COLOR="1") for _ in range(2))
+    for one in (leaving, staying):
+        one.sees("watching run", "\n  three")
+    (runner.cwd.parent / "begin").touch()
     leaving.sees("the model writes", "The tests fail for another reason", "held $0.1")
-    leaving.sees("\n  three", "list   1 of 3 ticked", "score  ▅  0.50 (best 0.50, target 1.00)")
+    leaving.sees(
+        "\n  three", "iteration 2 of 2 · step 1", "list   1 of 3 ticked", "score  ▅  0.50 (best 0.50, target 1.00)"
+    )
     now = next(runner.state.glob("runs/*/now.json"))
     assert now.stat().st_mode & 0o777 == 0o600
     leaving.keys("q")
     assert leaving.ends() == 0
     assert "the run goes on. Back: runner watch" in leaving.screen.text
     is_as_before(leaving)
-    staying.sees("\n  three")
+    staying.sees("\n  three", "iteration 2 of 2 · step 1")
     same_as_golden("watch-80x24", normalised(staying.screen.lines))
     staying.keys("\x03")
     assert staying.ends() == 0
