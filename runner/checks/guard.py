@@ -42,11 +42,11 @@ class WorkspaceGuard:
 
     def base(self) -> Mapping[str, str]:
         """Digests of the protected files as checkpoint 0 has them."""
-        unknown = self._protection.paths - self._base_digests.keys()
-        if unknown:
+        if len(self._base_digests) < len(self._paths):
+            unknown = self._protection.paths - self._base_digests.keys()
             found = self._workspace.read_many(self._base, sorted(unknown))
             self._base_digests.update((path, self._protection.digest(path, found.get(path))) for path in unknown)
-        return {path: self._base_digests[path] for path in self._paths}
+        return self._base_digests
 
     def look(self) -> Mapping[str, str]:
         """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
