@@ -24,7 +24,7 @@ _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 2.0
 _RUSH, _RUSH_PAUSE_S = 12, 1.0
 """So many events in one frame are more than an eye can follow: the next frame comes later."""
-_SPARE = 60
+_SPARE = 50
 """Between two frames passes so many times what the last one cost in processor time."""
 _CLOCK_MS = 1000
 
