@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, DecimalException
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, DecimalException
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -39,10 +39,19 @@ def parse_usd(text: str) -> NanoUsd:
 
 def format_usd(amount: NanoUsd | None) -> str:
     """Show an amount to people, rounded up to a hundredth of a cent; `None` is unlimited."""
+    return _shown_usd(amount, ROUND_CEILING)
+
+
+def format_left(amount: NanoUsd | None) -> str:
+    """Show what may still be spent: rounded down, and never below nothing."""
+    return _shown_usd(amount if amount is None else max(0, amount), ROUND_FLOOR)
+
+
+def _shown_usd(amount: NanoUsd | None, rounding: str) -> str:
     if amount is None:
         return "unlimited"
     places = Decimal("0.0001") if abs(amount) < 100 * NANO else Decimal("0.01")
-    return f"${(Decimal(amount) / NANO).quantize(places, rounding=ROUND_CEILING)}"
+    return f"${(Decimal(amount) / NANO).quantize(places, rounding=rounding)}"
 
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")

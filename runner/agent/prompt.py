@@ -9,7 +9,7 @@ from runner.events.facts import ChecksFinished
 from runner.policy.model import Policy
 from runner.spec.model import Item
 from runner.state import State
-from runner.values import format_usd
+from runner.values import format_left, format_usd
 
 INSTRUCTIONS_CAP = 16_000
 NOTE_CAP = 6_000
@@ -66,7 +66,7 @@ def _standing(state: State) -> str:
     lines: list[str] = []
     if limits.usd is not None:
         left = max(0, limits.usd - money.spent - money.unknown - money.held)
-        lines.append(f"{format_usd(left)} of {format_usd(limits.usd)}")
+        lines.append(f"{format_left(left)} of {format_usd(limits.usd)}")
     if limits.tokens is not None:
         lines.append(f"{max(0, limits.tokens - money.tokens)} of {limits.tokens} tokens")
     if limits.iterations is not None:

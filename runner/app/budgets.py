@@ -15,7 +15,7 @@ from runner.config import Settings
 from runner.errors import ConfigError
 from runner.store import ledger
 from runner.store.ledger import Budget
-from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind, format_usd, parse_usd
+from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind, format_left, format_usd, parse_usd
 from runner.workspace.shadow import ShadowWorkspace
 
 _NAMED = {ScopeKind.PROJECT, ScopeKind.USER, ScopeKind.MODEL}
@@ -145,7 +145,7 @@ def told(changed: Changed) -> list[str]:
     if now.limit is None:
         return texts
     used = now.spent + now.unknown + now.held
-    texts.append(f"  used {format_usd(used)}, headroom {format_usd(max(0, now.room or 0))}")
+    texts.append(f"  used {format_usd(used)}, headroom {format_left(now.room or 0)}")
     if now.overrun:
         until = "" if changed.ends is None else f", or the {now.period} ends ({changed.ends})"
         texts.append(

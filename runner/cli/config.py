@@ -162,10 +162,10 @@ def _limit(limit: Limit) -> list[Row]:
 
 
 def _shared(one: Shared) -> str:
-    from runner.values import format_usd
+    from runner.values import format_left, format_usd
 
     budget = one.line.budget
-    left = format_usd(max(0, budget.room or 0))
+    left = format_left(budget.room or 0)
     each = "in total" if budget.period == "total" else f"per {budget.period} ({budget.bucket} {one.line.zone})"
     last = "less than budget.usd, so this one binds first" if one.binds else "more than budget.usd"
     held = f", {format_usd(budget.held)} held" if budget.held else ""

@@ -33,7 +33,7 @@ from runner.events.facts import (
 )
 from runner.secrets import Vault, mask_patterns
 from runner.state import State
-from runner.values import Ms, format_usd
+from runner.values import Ms, format_left, format_usd
 
 _WIDTH = 100
 
@@ -186,8 +186,10 @@ def _refused(event: CallRefused) -> str | None:
         return None
     if event.others:
         return f"  waiting: other calls hold what is left of {event.scope}"
-    unit = format_usd if event.unit == "usd" else str
-    return f"  the next call needs {unit(event.need)}, {unit(max(0, event.headroom))} is left of {event.scope}"
+    need, left = str(event.need), str(max(0, event.headroom))
+    if event.unit == "usd":
+        need, left = format_usd(event.need), format_left(event.headroom)
+    return f"  the next call needs {need}, {left} is left of {event.scope}"
 
 
 def _unknown(event: CallUnknown, state: State) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.events.facts import CallRefused
 from runner.policy.model import Policy
 from runner.state import Scored, State
-from runner.values import Ms, StopKind, StopReason, format_usd
+from runner.values import Ms, StopKind, StopReason, format_left, format_usd
 
 
 def asked(state: State) -> StopReason | None:
@@ -79,7 +79,7 @@ def budget(refusal: CallRefused) -> StopReason:
     if refusal.unit == "tokens":
         detail = f"the next call needs {refusal.need} tokens, {max(0, refusal.headroom)} are left"
     else:
-        detail = f"the next call needs {format_usd(refusal.need)}, {format_usd(max(0, refusal.headroom))} is left"
+        detail = f"the next call needs {format_usd(refusal.need)}, {format_left(refusal.headroom)} is left"
     return StopReason(kind=StopKind.BUDGET, rule=f"budget.{refusal.unit} of {refusal.scope}", detail=detail)
 
 

@@ -28,7 +28,8 @@ class Lease:
             holder = holder_of(path)
             os.close(self._file)
             msg = f"{what} is held by another process{f' (pid {holder})' if holder else ''}"
-            raise BusyError(msg, hint="wait for it, look on with `runner watch`, or end it with `runner stop`") from None
+            hint = "wait for it, look on with `runner watch`, or end it with `runner stop`"
+            raise BusyError(msg, hint=hint) from None
         try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)

@@ -272,3 +272,13 @@ def test_another_time_zone_counts_the_calls_of_its_own_day(tx: sqlite3.Connectio
     # in Auckland the 22nd began at 11:00 UTC on the 21st
     row = limit(tx, 100, Period.DAY, zone="Pacific/Auckland", at=AT + HOUR)
     assert (row.bucket, row.spent, row.held) == ("2025-11-22", 60, 5)
+
+
+def test_what_is_left_is_never_shown_as_more_than_it_is():
+    from runner.values import NANO, format_left, format_usd
+
+    assert format_left(299_991_900_000) == "$299.99"
+    assert format_usd(299_991_900_000) == "$300.00"
+    assert format_left(NANO + 1) == "$1.0000"
+    assert format_left(-5) == "$0.0000"
+    assert format_left(None) == "unlimited"
