@@ -7,19 +7,20 @@ can cut it. The SDK loads with the first call.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
-import socket
 import ssl
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from runner.errors import LostError, ModelError, NeverSentError
+from runner.models.alarms import Alarms
 from runner.models.assembly import Assembly, GarbledError
+from runner.models.connection import KEPT_S, Line, Wire
 from runner.models.openai_errors import refusal
 from runner.models.sse import values
 from runner.models.wire import chat_body, encode_message, encode_tools
@@ -41,70 +42,17 @@ _OPTIONS: RequestOptions = {
     # never the administrator's key, which the SDK would take from the environment
     "security": {"bearer_auth": True},
 }
+_REST_S = 0.2
+_ALARMS = Alarms()
 _NO_KEY = "none"  # the SDK insists on a key; a server of one's own ignores it
 
 
-class _Stream(Protocol):
-    """What httpcore's `trace` hands over when a connection stands."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What one thread calls with."""
 
-    def get_extra_info(self, info: str) -> object: ...
-
-
-class _StoppedError(Exception):
-    """Raised inside the SDK, before the first byte, when the call was stopped while it connected."""
-
-
-class _Line:
-    """One request's connection: has a byte left, and a way to cut it from any thread.
-
-    httpx tells of connecting and sending through its `trace` extension. The socket is duplicated because TLS
-    takes the original over; shutting the duplicate down ends reads and writes of both.
-    """
-
-    def __init__(self) -> None:
-        self.sent = False
-        self.why = ""
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-
-    def watch(self, request: httpx.Request) -> None:
-        """Be told of this request's connecting and sending."""
-        request.extensions["trace"] = self._trace
-
-    def _trace(self, event: str, info: Mapping[str, object]) -> None:
-        if event.endswith("connect_tcp.complete"):
-            # httpcore: what a completed connect returns is its network stream
-            raw = cast("_Stream", info["return_value"]).get_extra_info("socket")
-            with self._lock:
-                if isinstance(raw, socket.socket):
-                    self._sockets.append(raw.dup())
-        elif event.endswith("send_request_headers.started"):
-            with self._lock:
-                if self.why:
-                    raise _StoppedError
-                self.sent = True
-
-    def cut(self, why: str) -> None:
-        """End the request now; the first reason given stays."""
-        with self._lock:
-            self.why = self.why or why
-            for connection in self._sockets:
-                with contextlib.suppress(OSError):  # it may be closed already
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    @contextmanager
-    def limited(self, seconds: float) -> Generator[None]:
-        """Cut after `seconds`; forget the connection at the end."""
-        timer = threading.Timer(seconds, self.cut, (f"the reply took longer than {seconds:g} s",))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            with self._lock:
-                while self._sockets:
-                    self._sockets.pop().close()
+    wire: Wire
+    client: OpenAI
 
 
 class OpenAIChat:
@@ -129,8 +77,7 @@ class OpenAIChat:
         self._key, self._url = api_key or "", base_url or OPENAI_URL
         self._tools = encode_tools(tools)
         self._timeout_s, self._idle_s = timeout_s, idle_s
-        # the call of each thread: the client is shared, the connections are not
-        self._calls = threading.local()
+        self._ways = threading.local()
 
     @property
     def name(self) -> str:
@@ -149,23 +96,31 @@ class OpenAIChat:
     def complete(
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
     ) -> Completion:
-        line = self._calls.line = _Line()
-        with line.limited(self._timeout_s), interrupt.calling(lambda: line.cut("stopped")):
+        way = self._way()
+        line = way.wire.line()
+        late = partial(line.cut, f"the reply took longer than {self._timeout_s:g} s")
+        with _ALARMS.after(self._timeout_s, late), interrupt.calling(lambda: line.cut("stopped")):
             if line.why:
                 raise NeverSentError("stopped before the request left")
-            return self._send(call, body, line, on_text)
+            return self._send(call, body, way, line, on_text)
 
-    def _send(self, call: CallId, body: bytes, line: _Line, on_text: Callable[[str], None]) -> Completion:
+    def _send(self, call: CallId, body: bytes, way: _Way, line: Line, on_text: Callable[[str], None]) -> Completion:
         import httpx
         from openai import APIStatusError, OpenAIError
 
         assembly = Assembly(call, on_text)
         try:
-            with closing(self._post(body)) as response:
+            with closing(_post(way.client, body)) as response:
                 self._refuse_page(response.headers.get("content-type", ""))
-                for chunk in values(response.iter_bytes()):
+                pieces = response.iter_bytes()
+                for chunk in values(pieces):
                     assembly.add(chunk)
-                return assembly.completion(response.headers.get("x-request-id", ""))
+                whole = assembly.completion(response.headers.get("x-request-id", ""))
+                # the reply is there: what is left of its stream is read so that the connection can be used again
+                with suppress(httpx.HTTPError), _ALARMS.after(_REST_S, partial(line.cut, "the stream did not end")):
+                    for _ in pieces:
+                        pass
+                return whole
         except APIStatusError as error:
             if line.why:
                 raise self._broken(line, "") from None
@@ -175,35 +130,21 @@ class OpenAIChat:
         except (OpenAIError, httpx.HTTPError, ValueError) as error:
             raise self._broken(line, _in_words(error)) from None
 
-    def _post(self, body: bytes) -> httpx.Response:
-        """Send the request; give the response with its headers, the body still to come."""
-        import httpx
-        from openai import Stream
+    def _way(self) -> _Way:
+        """This thread's way to the provider, made with its first call."""
+        if (way := getattr(self._ways, "own", None)) is None:
+            way = self._ways.own = self._made()
+        return cast("_Way", way)
 
-        opened: object = self._client.post(
-            "/chat/completions",
-            cast_to=httpx.Response,
-            content=body,
-            options=_OPTIONS,
-            stream=True,
-            stream_cls=Stream[object],
-        )
-        # the SDK hands the response over as it is where that is what it should cast to, whatever the stream's class
-        return cast("httpx.Response", opened)
-
-    @cached_property
-    def _client(self) -> OpenAI:
-        """One client for all calls, made with the first.
-
-        No connection outlives its call, so that cutting one call's cannot touch another's.
-        """
+    def _made(self) -> _Way:
         import httpx
         from openai import DefaultHttpxClient, OpenAI, Timeout
 
         # what the SDK brought along stays as long as the process: no collection need walk it again
         gc.freeze()
+        wire = Wire()
         timeout = Timeout(self._idle_s, connect=min(_CONNECT_S, self._idle_s))
-        return OpenAI(
+        client = OpenAI(
             api_key=self._key or _NO_KEY,
             base_url=self._url,
             max_retries=0,
@@ -211,15 +152,11 @@ class OpenAIChat:
             http_client=DefaultHttpxClient(
                 timeout=timeout,
                 verify=_trusted(self._url),
-                limits=httpx.Limits(max_keepalive_connections=0),
-                event_hooks={"request": [self._watch]},
+                limits=httpx.Limits(max_keepalive_connections=1, keepalive_expiry=KEPT_S),
+                event_hooks={"request": [wire.watch]},
             ),
         )
-
-    def _watch(self, request: httpx.Request) -> None:
-        """An httpx request hook; it runs in the thread that sends."""
-        line: _Line = self._calls.line
-        line.watch(request)
+        return _Way(wire, client)
 
     def _refused(self, response: httpx.Response) -> ModelError:
         try:
@@ -236,7 +173,7 @@ class OpenAIChat:
                 hint="Check OPENAI_BASE_URL: it usually ends in /v1.",
             )
 
-    def _broken(self, line: _Line, what: str) -> ModelError:
+    def _broken(self, line: Line, what: str) -> ModelError:
         """The error for a call that ended without a reply or a refusal, from what is known of its connection."""
         stopped = line.why == "stopped"
         if not line.sent:
@@ -254,6 +191,23 @@ class OpenAIChat:
     def _host(self) -> str:
         """Host and port of the server: never what a URL may carry before an `@`."""
         return self._url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def _post(client: OpenAI, body: bytes) -> httpx.Response:
+    """Send the request; give the response with its headers, the body still to come."""
+    import httpx
+    from openai import Stream
+
+    opened: object = client.post(
+        "/chat/completions",
+        cast_to=httpx.Response,
+        content=body,
+        options=_OPTIONS,
+        stream=True,
+        stream_cls=Stream[object],
+    )
+    # the SDK hands the response over as it is where that is what it should cast to, whatever the stream's class
+    return cast("httpx.Response", opened)
 
 
 def _trusted(url: str) -> ssl.SSLContext:

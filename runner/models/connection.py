@@ -1,0 +1,83 @@
+"""The way to a provider: has a byte left, and how to cut a call off from any thread.
+
+A `Wire` is one thread's client with at most one connection, kept for a moment after a call, so that steps that follow
+each other closely need no new handshake. A `Line` is one call on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    import httpx
+
+KEPT_S = 1.0
+"""How long an idle connection is used again. A server closes one after five seconds at the soonest: a request sent into
+a connection that is just being closed would be one of which nobody knows whether it was billed."""
+
+
+class _Stream(Protocol):
+    """What httpcore's `trace` hands over when a connection stands."""
+
+    def get_extra_info(self, info: str) -> object: ...
+
+
+class StoppedError(Exception):
+    """Raised inside the SDK, before the first byte, when the call was stopped while it connected."""
+
+
+class Wire:
+    """What one thread sends on. httpx tells of connecting and sending through its `trace` extension."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._line = Line(self)
+
+    def line(self) -> Line:
+        """Begin a call; the one before can be cut no more."""
+        with self._lock:
+            self._line = Line(self)
+            return self._line
+
+    def watch(self, request: httpx.Request) -> None:
+        """An httpx request hook: be told of this request's connecting and sending."""
+        request.extensions["trace"] = self._trace
+
+    def _trace(self, event: str, info: Mapping[str, object]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            # httpcore: what a completed connect returns is its network stream
+            raw = cast("_Stream", info["return_value"]).get_extra_info("socket")
+            with self._lock:
+                self._socket = raw if isinstance(raw, socket.socket) else None
+        elif event.endswith(".send_request_headers.started"):
+            with self._lock:
+                if self._line.why:
+                    raise StoppedError
+                self._line.sent = True
+
+    def cut(self, line: Line, why: str) -> None:
+        """End a call now, if it is the one under way; the first reason given stays."""
+        with self._lock:
+            line.why = line.why or why
+            if line is self._line and self._socket is not None:
+                with contextlib.suppress(OSError):  # it may be closed already
+                    # the plain one: TLS would take its own state apart under the thread that reads
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class Line:
+    """One call: whether a byte of it may have `sent`, and `why` it was cut, if it was."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.sent = False
+        self.why = ""
+
+    def cut(self, why: str) -> None:
+        """End the call now, from whatever thread."""
+        self._wire.cut(self, why)
