@@ -42,6 +42,7 @@ class ShadowWorkspace:
         self._root = root.resolve()
         self._place = Place.of(self._root, state, copy_of=copy_of and copy_of.resolve())
         self._state = state.resolve()
+        self._is_made = False
         self._git = self._place.git
         self._store = Store(self._git.directory)
         self._trees = Trees(self._git, self._store)
@@ -139,9 +140,15 @@ class ShadowWorkspace:
             self._save(mirror)
         return Snapshot(tree=tree, skipped=tuple(sorted((*notes, *self._index.notes))))
 
+    def _create(self) -> None:
+        """Make what is missing of the place, with the first call that needs it."""
+        if not self._is_made:
+            self._place.create()
+            self._is_made = True
+
     def _open(self) -> Mirror:
         if self._mirror is None:
-            self._place.create()
+            self._create()
             saved = load(self._place, self._store)
             mirror = self._mirror = saved.mirror
             self._rules = saved.rules
@@ -174,7 +181,7 @@ class ShadowWorkspace:
 
     def _check_ignore(self, repository: Repository | None) -> CheckIgnore:
         # Rules of directories above a workspace that is only a part of the repository count as well.
-        self._place.create()
+        self._create()
         top, prefix = (self._root, b"") if repository is None else (repository.top, self._prefix(repository))
         return CheckIgnore(self._git, top, prefix)
 
@@ -233,13 +240,13 @@ class ShadowWorkspace:
         self._kept().tidy()
 
     def _kept(self) -> Checkpoints:
-        self._place.create()
+        self._create()
         return Checkpoints(self._git, self._store)
 
     # ---- reading -----------------------------------------------------------------------------------------
 
     def _listing(self, tree: str) -> dict[bytes, Entry]:
-        self._place.create()
+        self._create()
         return self._trees.files(tree)
 
     def entries(self, tree: str) -> Mapping[bytes, Entry]:
