@@ -51,14 +51,14 @@ class WorkspaceGuard:
     def look(self) -> Mapping[str, str]:
         """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
         root = os.path.realpath(self._workspace.root)
-        folders: dict[str, bool] = {}
+        folders = {root: True}
         return {path: self._digest(root, path, folders) for path in self._paths}
 
     def differing(self) -> tuple[str, ...]:
         accepted = self._accepted()
         changed = {change.path for change in self._workspace.changes(self._base, self._workspace.snapshot().tree)}
         root = os.path.realpath(self._workspace.root)
-        folders: dict[str, bool] = {}
+        folders = {root: True}
         differing: list[str] = []
         for path in sorted(changed & self._protection.paths):
             digest = self._digest(root, path, folders)
