@@ -83,14 +83,16 @@ def resume(run: str, asked: plan.Asked, view: View) -> int:
 
 def dry_run(asked: plan.Asked, view: View) -> int:
     """Say what a loop would do. Nothing is written or sent."""
+    from runner.cli.output import say as printed
+
     chosen = plan.plan(asked)
     told = understood(chosen.spec, checking.in_force(chosen, asked))
+    vault = chosen.sources.vault
     if view.as_json:
-        sys.stdout.write(json.dumps(dict(told.data)) + "\n")
+        sys.stdout.write(vault.mask(json.dumps(dict(told.data))) + "\n")
     else:
-        sys.stdout.write(
-            "\n".join([*told.lines, f"workspace   {chosen.workspace}", "dry run: nothing was sent"]) + "\n"
-        )
+        lines = [*told.lines, f"workspace   {chosen.workspace}", "dry run: nothing was sent"]
+        printed(*(vault.mask(line) for line in lines))
     return 2 if told.problems else 0
 
 

@@ -50,6 +50,7 @@ def check(
     """
     from runner.app.checking import check as checked
     from runner.app.plan import Asked
+    from runner.cli.output import say
     from runner.config import Flags
     from runner.secrets import Keys
 
@@ -57,10 +58,10 @@ def check(
     asked = Asked(spec=file, cwd=here(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
     told, no_price = checked(asked)
     note = f"no price: {no_price}" if no_price else ""
+    vault = keys.vault()
     if as_json:
-        typer.echo(json.dumps({**told.data, "notes": [*told.notes, *filter(None, [note])]}))
+        typer.echo(vault.mask(json.dumps({**told.data, "notes": [*told.notes, *filter(None, [note])]})))
     else:
-        for line in [*told.lines, *([f"note        {note}"] if note else [])]:
-            typer.echo(line)
-        typer.echo("something is wrong: see `problem`" if told.problems else "it can run: runner loop")
+        say(*(vault.mask(line) for line in [*told.lines, *([f"note        {note}"] if note else [])]))
+        say("something is wrong: see `problem`" if told.problems else "it can run: runner loop")
     return 2 if told.problems else 0

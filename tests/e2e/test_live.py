@@ -308,6 +308,34 @@ def test_a_secret_that_comes_in_pieces_never_shows(runner, on_terminal):
     assert not [size for size in range(9, len(secret)) if secret[:size].encode() in terminal.raw]
 
 
+@pytest.mark.parametrize("words", [("loop", "--dry-run"), ("spec", "check")])
+def test_a_spec_gives_a_terminal_no_orders_and_shows_no_key_before_it_is_run(runner, on_terminal, words):
+    secret = "plain-words-0123456789"
+    runner.write("spec.md", f"# Do {secret} {EVIL}\n\n- [ ] {secret} {EVIL}\n")
+    runner.env["OPENAI_API_KEY"] = secret
+    told = [runner(*words, "spec.md", "-m", recording(runner), *more) for more in ((), ("--json",))]
+    for one in told:
+        assert secret not in one.stdout
+        assert "[secret:OPENAI_API_KEY]" in one.stdout
+    terminal = on_terminal(*words, "spec.md", "-m", recording(runner))
+    assert terminal.ends() == 0
+    assert "␛[2J" in terminal.screen.everything
+    assert b"\x1b[2J" not in terminal.raw
+
+
+def test_whoever_hammers_on_ctrl_c_gets_the_terminal_back(runner, on_terminal):
+    for _ in range(5):
+        terminal = loop(runner, on_terminal, "--new", width=100)
+        terminal.sees("three")
+        for _ in range(150):
+            with suppress(OSError):
+                os.write(terminal.file, b"\x03")
+            time.sleep(0.002)
+        # one may come when Python is about to leave and takes no more of them
+        assert terminal.ends() in {130, -signal.SIGINT}
+        is_as_before(terminal)
+
+
 # ---- looking on ------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from runner.cli.lines import Line, Lines, Tone
 from runner.cli.live.frame import Frame, Painted
 from runner.cli.live.picture import Moment, region
 from runner.cli.live.rows import Span, painted, row
-from runner.cli.live.terminal import Terminal
+from runner.cli.live.terminal import Terminal, ignored
 from runner.events.facts import Event
 from runner.secrets import Vault, mask_patterns
 from runner.state import State
@@ -111,10 +112,14 @@ class LiveScreen:
         try:
             yield
         finally:
-            self._over.set()
-            self._wake.set()
-            thread.join()
-            self._leave()
+            # an impatient Ctrl-C must not leave a terminal without its cursor; it ends what is printed after this
+            with ignored(signal.SIGINT):
+                self._over.set()
+                self._wake.set()
+                # first what needs no writing: a terminal that takes nothing more holds up the rest
+                self._terminal.unhush()
+                thread.join()
+                self._leave()
 
     def pause(self) -> None:
         """Give the terminal back, until `go_on`."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 from runner.cli.live.frame import Size
 
@@ -31,6 +34,19 @@ def coloured(environ: Mapping[str, str]) -> bool:
     if forced := environ.get("FORCE_COLOR"):
         return forced.lower() not in _OFF
     return not environ.get("NO_COLOR")
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Generator[None]:
+    """Pay a signal no heed while the block runs; in another thread than the main one, where none is heard, as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 class Terminal:
