@@ -135,7 +135,8 @@ def _reply(settled: CallSettled, story: _Story, masked: Counter[str]) -> dict[st
     told: dict[str, object] = {"iteration": call.iteration, "step": call.step, "text": _mask(reply.text, masked)}
     if reply.tool_calls:
         told["tools"] = [
-            {"name": one.name, "arguments": _arguments(one, masked), "id": one.id} for one in reply.tool_calls
+            {"name": _mask(one.name, masked), "arguments": _arguments(one, masked), "id": _mask(one.id, masked)}
+            for one in reply.tool_calls
         ]
     if _believable(settled.usage, story.sent.get(call)):
         usage = settled.usage

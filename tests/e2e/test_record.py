@@ -179,11 +179,12 @@ def test_a_reply_cut_by_its_limit_is_cut_again(tmp_path):
 
 def test_what_looks_like_a_key_is_masked_and_counted(tmp_path):
     first = {**WORK[0], "text": f"The key is {KEY}.", "tools": [
-        asks("write_file", path="out.txt", content=f"a {KEY}\nb {KEY}\n")]}  # fmt: skip
+        asks("write_file", path="out.txt", content=f"a {KEY}\nb {KEY}\n"),
+        {**asks(KEY), "id": f"of {KEY}"}]}  # fmt: skip
     real = worked(tmp_path, script(tmp_path, first, *WORK[1:]))
     recorded = real("record", "last")
     assert KEY not in recorded.stdout
-    assert "3 texts that look like a key: masked" in recorded.stderr
+    assert "5 texts that look like a key: masked" in recorded.stderr
     content = json.loads(recorded.stdout.splitlines()[1])["tools"][0]["arguments"]["content"]
     assert content == "a [masked:key]\nb [masked:key]\n"
 
