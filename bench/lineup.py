@@ -14,6 +14,7 @@ ROOT = BENCH.parent
 CONTENDERS = BENCH / "contenders"
 PEERS = Path(os.environ.get("BENCH_VENV", ROOT / ".venv-bench"))
 PLENTY = "1000000"
+NOTES = "checkpoints.json"
 WALKS_ALL_UP_TO = 400
 
 PRICES = """\
@@ -52,6 +53,7 @@ class Contender:
             "PYTHONPATH": str(ROOT),
             **self.environ,
             "RUNNER_STATE_DIR": str(folder / "state"),
+            "BENCH_NOTES": str(folder / NOTES),
         }
 
 
@@ -72,7 +74,7 @@ RUNNER = Contender("runner", "this project, a checkpoint after every step", runn
 STILL = Contender(
     "runner, tree unchanged",
     "the same; the command writes beside the workspace, so there is no checkpoint to make",
-    runner_argv,
+    lambda steps, folder: [sys.executable, str(CONTENDERS / "noted.py"), *runner_argv(steps, folder)[3:]],
     scenario={"command": OUTSIDE},
 )
 HTTPX = Contender("bare httpx", "httpx and json, streamed as runner does", _bare("bare_httpx.py", "stream"))
