@@ -6,6 +6,7 @@ all else between two tokens.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -25,8 +26,22 @@ def values(pieces: Iterable[bytes]) -> Iterator[object]:
             return
         try:
             yield msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise GarbledError("a piece of the stream is not JSON") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            yield _leniently(data)
+
+
+def _leniently(data: bytes) -> object:
+    """What only Python's own reader takes: half of a character, whose other half comes with the next event."""
+    try:
+        found: object = json.loads(data.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise GarbledError("a piece of the stream is not JSON") from error
+    return found
+
+
+def _no_number(name: str) -> object:
+    """NaN and its like are not JSON, whatever Python's reader takes."""
+    raise ValueError(name)
 
 
 def _data(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -44,8 +59,13 @@ def _data(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     r"""Whole lines, which end in `\n`, `\r\n` or `\r`; a byte order mark before the first is no part of it."""
     rest, first = b"", True
+    more: list[bytes] = []
     for piece in pieces:
-        text = rest + piece
+        if not first and not rest.endswith(b"\r") and b"\n" not in piece and b"\r" not in piece:
+            more.append(piece)  # a long line is put together once, not with every piece of it
+            continue
+        text = b"".join((rest, *more, piece))
+        more.clear()
         if first and len(text) >= 3:
             text, first = text.removeprefix(b"\xef\xbb\xbf"), False
         # a `\r` at the very end may be half of a `\r\n`

@@ -24,10 +24,20 @@ def test_an_event_that_is_cut_off_is_none() -> None:
     assert list(values([b'data: {"a":1}\n\ndata: {"b":2}\n'])) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("data", [b"nonsense", b'{"a":', b"\xff", b"NaN"])
+@pytest.mark.parametrize("data", [b"nonsense", b'{"a":', b"\xff", b"NaN", b"[" * 100_000])
 def test_what_is_no_json_is_said(data: bytes) -> None:
     with pytest.raises(GarbledError, match="not JSON"):
         list(values([b"data: ", data, b"\n\n"]))
+
+
+def test_halves_of_a_character_may_come_in_two_events() -> None:
+    assert list(values([b'data: "\\ud83d"\n\ndata: "\\ude00"\n\n'])) == ["\ud83d", "\ude00"]
+
+
+def test_a_line_may_come_in_any_number_of_pieces() -> None:
+    text = "word " * 5_000
+    stream = f'data: "{text}"\r\n\r\ndata: 2\n\n'.encode()
+    assert list(values(stream[at : at + 1] for at in range(len(stream)))) == [text, 2]
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
