@@ -36,6 +36,7 @@ class Wire:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._shaking: socket.socket | None = None
         self._line = Line(self)
 
     def line(self) -> Line:
@@ -54,20 +55,36 @@ class Wire:
             raw = cast("_Stream", info["return_value"]).get_extra_info("socket")
             with self._lock:
                 self._socket = raw if isinstance(raw, socket.socket) else None
+                self._shaken()
+        elif event.endswith(".start_tls.started"):
+            with self._lock:
+                if self._line.why:
+                    raise StoppedError
+                # TLS takes the connection away from its socket, and gives its own back after the handshake only
+                self._shaking = None if self._socket is None else self._socket.dup()
+        elif event.endswith(".start_tls.failed"):
+            with self._lock:
+                self._shaken()
         elif event.endswith(".send_request_headers.started"):
             with self._lock:
                 if self._line.why:
                     raise StoppedError
                 self._line.sent = True
 
+    def _shaken(self) -> None:
+        if self._shaking is not None:
+            self._shaking.close()
+            self._shaking = None
+
     def cut(self, line: Line, why: str) -> None:
         """End a call now, if it is the one under way; the first reason given stays."""
         with self._lock:
             line.why = line.why or why
-            if line is self._line and self._socket is not None:
-                with contextlib.suppress(OSError):  # it may be closed already
-                    # the plain one: TLS would take its own state apart under the thread that reads
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            for one in (self._socket, self._shaking) if line is self._line else ():
+                if one is not None:
+                    with contextlib.suppress(OSError):  # it may be closed already
+                        # the plain one: TLS would take its own state apart under the thread that reads
+                        socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
 class Line:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from runner.errors import LostError
+from runner.errors import LostError, NeverSentError
 from runner.models.alarms import Alarms
 from runner.models.connection import KEPT_S
 from runner.models.openai_chat import OpenAIChat
@@ -210,3 +210,29 @@ def test_an_alarm_goes_off_unless_it_was_taken_back():
     with alarms.after(0.05, again.set):
         assert again.wait(20)
     assert heard == []
+
+
+def test_a_call_is_cut_in_the_middle_of_a_handshake() -> None:
+    interrupt = Interrupt()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def cut_then() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1)  # the handshake has begun, and gets no answer
+                interrupt.fire()
+                connection.recv(1 << 16)
+                while connection.recv(1 << 16):
+                    pass
+
+        thread = threading.Thread(target=cut_then, daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
+        chat = OpenAIChat("openai/m", api_key="key", max_output=100, base_url=url)
+        began = time.monotonic()
+        with pytest.raises(NeverSentError, match="stopped"):
+            chat.complete(CALL, b"{}", interrupt=interrupt, on_text=lambda _: None)
+        # connecting alone may take five seconds
+        assert time.monotonic() - began < 4
+        thread.join(5)
+        assert not thread.is_alive(), "the connection stayed open"
