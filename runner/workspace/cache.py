@@ -60,7 +60,7 @@ def load(place: Place, store: Store) -> Saved:
         whole = _only_stored(mirror, store)
         mirror.entries = dict(mirror.root.files())
         tree, rules, index = (str(told[name]) for name in ("tree", "rules", "index"))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return Saved(mirror=Mirror(store))
     return Saved(mirror=mirror, tree=tree if whole else "", rules=rules, index=index)
 

@@ -24,7 +24,7 @@ class Index:
     def __init__(self, path: str) -> None:
         self._path = path
         self._data = _content(path)
-        if self._data[:8] != b"\xfftOc\0\0\0\x02":
+        if self._data[:8] != b"\xfftOc\0\0\0\x02" or len(self._data) < _NAMES_AT:
             raise WorkspaceError(f"{path} is not an index of a pack that runner can read")
         self._fan = struct.unpack_from(">256I", self._data, 8)
         self._pack: mmap.mmap | None = None

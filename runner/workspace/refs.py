@@ -92,5 +92,7 @@ class Refs:
             return {}
         except OSError as error:
             raise StateError(f"cannot read packed-refs in {self._directory}: {error.strerror}") from error
-        pairs = (line.split(b" ", 1) for line in lines if line[:1] not in (b"#", b"^") and b" " in line)
+        pairs = [line.split(b" ", 1) for line in lines if line[:1] not in (b"#", b"^")]
+        if any(len(pair) != 2 or not _NAME.match(pair[0]) for pair in pairs):
+            raise StateError(f"packed-refs in {self._directory} is damaged", hint=f"git -C {self._directory} fsck")
         return {os.fsdecode(ref): name.decode("ascii") for name, ref in pairs}

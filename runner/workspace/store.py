@@ -107,9 +107,11 @@ class Store:
     def _packs(self) -> dict[str, Index]:
         folder, known = f"{self._objects}/pack", self._indexes or {}
         try:
-            names = [name for name in os.listdir(folder) if name.endswith(".idx")]
+            there = set(os.listdir(folder))
         except OSError:
-            names = []
+            there = set()
+        # as git does: an index that has lost its pack holds nothing
+        names = sorted(name for name in there if name.endswith(".idx") and name.removesuffix("idx") + "pack" in there)
         found: dict[str, Index] = {}
         for name in names:
             # Gone since the look: packed again by another process. Damaged: what it held counts as not stored.

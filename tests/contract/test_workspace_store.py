@@ -337,3 +337,38 @@ def test_a_directory_that_cannot_be_read_just_now_is_not_taken_for_deleted(tmp_p
     nothing = Tracked(Index(), {}, is_seen=False)
     with Unlucky(tmp_path) as beneath, pytest.raises(WorkspaceError, match="d/ cannot be read: Input/output error"):
         scan(beneath, Folder(b"", None), lambda _: set(), nothing, has_rules=False, without=None)
+
+
+@pytest.mark.parametrize("damage", ["no pack", "half an index"])
+def test_an_index_that_lost_its_pack_or_its_end_holds_nothing(
+    workspace: ShadowWorkspace, tmp_path: Path, damage: str
+) -> None:
+    for number in range(30):
+        (workspace.root / str(number)).write_text(str(number))
+    found = workspace.snapshot()
+    packs = workspace.git.directory / "objects" / "pack"
+    for path in packs.iterdir():
+        if damage == "no pack" and path.suffix == ".pack":
+            path.unlink()
+        elif damage == "half an index" and path.suffix == ".idx":
+            path.chmod(0o600)
+            os.truncate(path, 100)
+    again = ShadowWorkspace(workspace.root, tmp_path / "state")
+    assert again.store.missing([found.tree]) == {found.tree}
+    assert again.snapshot() == found
+    assert again.read(found.tree, "7") == b"7"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("packed-refs", b"\xff\xfe junk\n"),
+        ("packed-refs", b"half\n"),
+    ],
+)
+def test_what_is_damaged_is_named(workspace: ShadowWorkspace, tmp_path: Path, file: str, content: bytes) -> None:
+    found = workspace.snapshot()
+    (workspace.git.directory / file).write_bytes(content)
+    again = ShadowWorkspace(workspace.root, tmp_path / "state")
+    with pytest.raises((StateError, WorkspaceError), match="is damaged"):
+        again.commit(found, run="r1", number=0, parent=None, at=0, message="x")
