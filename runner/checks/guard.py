@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -15,6 +16,14 @@ from runner.ports import Workspace
 _RACY_NS = 100_000_000
 
 _Stamp = tuple[int, int, int, int, int]
+
+
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
+
+def _unreadable(error: OSError) -> str:
+    """Unreadable is not unchanged: the name of the error is no digest of any content."""
+    return f"unreadable: {error.strerror}"
 
 
 def _nothing() -> Mapping[str, str]:
@@ -78,8 +87,9 @@ class WorkspaceGuard:
             folders[folder] = os.path.realpath(folder) == folder
         try:
             found = os.lstat(full)
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
+        except OSError as error:
+            # a folder that was made a link to itself leads nowhere
+            return "" if error.errno in _NOWHERE else _unreadable(error)
         if not folders[folder] or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
             return ""
         stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
@@ -96,6 +106,5 @@ class WorkspaceGuard:
             # git keeps a link as the bytes of its target.
             data = os.fsencode(Path(full).readlink()) if is_link else Path(full).read_bytes()
         except OSError as error:
-            # Unreadable is not unchanged: the name of the error is no digest of any content.
-            return f"unreadable: {error.strerror}"
+            return _unreadable(error)
         return self._protection.digest(path, data)

@@ -317,6 +317,15 @@ def test_a_folder_of_tests_that_became_a_link_is_not_followed(calc: Bench, tmp_p
     assert calc.guard().differing() == ("tests/test_calc.py",)
 
 
+def test_a_folder_of_tests_that_became_a_link_to_itself_is_a_deleted_test(calc: Bench) -> None:
+    (calc.root / "tests" / "test_calc.py").unlink()
+    (calc.root / "tests").rmdir()
+    (calc.root / "tests").symlink_to("tests")
+    assert calc.guard().look()["tests/test_calc.py"] == ""
+    assert calc.guard().differing() == ("tests/test_calc.py",)
+    assert calc.verdict(JUNIT).score == 0.5
+
+
 def test_an_added_link_out_of_the_workspace_takes_no_part(calc: Bench) -> None:
     (calc.root / "back").symlink_to(calc.root)
     (calc.root / "near").symlink_to("calc.py")
