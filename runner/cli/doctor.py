@@ -41,6 +41,8 @@ def doctor(
 
       runner doctor git sandbox
     """
+    from dataclasses import replace
+
     from runner.errors import ConfigError, closest
     from runner.secrets import Keys
 
@@ -56,7 +58,8 @@ def doctor(
             raise ConfigError(f"there is no check {name!r}", hint=hint)
     keys = held(os.environ, context.obj if isinstance(context.obj, Keys) else None)
     world = World(environ=os.environ, cwd=_cwd(), keys=keys, network=network)
-    found = list(examine(checks or [], world))
+    mask = keys.vault().mask
+    found = [(name, replace(one, text=mask(one.text), fix=mask(one.fix))) for name, one in examine(checks or [], world)]
     if as_json:
         _document(found)
     else:

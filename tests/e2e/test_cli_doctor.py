@@ -420,6 +420,16 @@ def test_the_directory_its_repository_and_its_spec_are_told(runner):
     assert only(said, "spec")["mark"] == "warn"
 
 
+def test_a_key_that_stands_in_a_spec_by_mistake_is_not_shown(runner):
+    runner.env["OPENAI_API_KEY"] = "plain-and-known-words"
+    for text in ("---\nbudget: {usd: plain-and-known-words}\n---\n# Count\n", "# Count plain-and-known-words\n"):
+        runner.write("spec.md", text)
+        for words in ((), ("--json",)):
+            told = runner("doctor", "here", *words).stdout
+            assert "plain-and-known-words" not in told
+            assert "[secret:OPENAI_API_KEY]" in told
+
+
 def test_a_big_directory_is_named_unless_it_is_ignored(runner):
     folder = runner.cwd / "web" / "node_modules"
     for number in range(20):
