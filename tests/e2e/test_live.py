@@ -214,6 +214,21 @@ def test_an_error_in_the_middle_leaves_the_terminal_as_it_was(runner, now, then,
     terminal.close()
 
 
+def test_whoever_takes_the_keys_and_whoever_gives_them_back_do_not_cross(runner):
+    program = (
+        "import threading\nfrom runner.cli.live.terminal import Terminal\n"
+        "terminal, over = Terminal(), threading.Event()\n"
+        "def take():\n    while not over.is_set():\n        terminal.hush()\n"
+        "thread = threading.Thread(target=take)\nthread.start()\n"
+        "for _ in range(3000):\n    terminal.unhush()\n"
+        "over.set()\nthread.join()\nterminal.unhush()\nprint('over')\ninput()\n"
+    )
+    terminal = Terminal([sys.executable, "-c", program], cwd=runner.cwd, env=runner.environ())
+    terminal.until(lambda screen: "over" in screen.text, "its end")
+    assert echoes(terminal)
+    terminal.close()
+
+
 # ---- colours, and no live view at all --------------------------------------------------------------------
 
 

@@ -54,6 +54,8 @@ class Terminal:
 
     def __init__(self) -> None:
         self._keys: list[object] | None = None
+        # between reading the modes and changing them nobody else may put them back: they would stay changed
+        self._modes = threading.RLock()
 
     def size(self) -> Size:
         """How big it is now; 80 × 24 where it does not say."""
@@ -81,9 +83,9 @@ class Terminal:
 
     def hush(self, *, keys: bool = False) -> None:
         """Typing no longer shows, which would tear the region; with `keys`, keys come as they are pressed."""
-        if self._keys is not None or not sys.stdin.isatty() or not self.ours():
-            return
-        with contextlib.suppress(termios.error, OSError):
+        with self._modes, contextlib.suppress(termios.error, OSError):
+            if self._keys is not None or not sys.stdin.isatty() or not self.ours():
+                return
             modes = termios.tcgetattr(0)
             self._keys = list(modes)
             modes[3] &= ~(termios.ECHO | (termios.ICANON if keys else 0))
@@ -104,8 +106,8 @@ class Terminal:
 
     def unhush(self) -> None:
         """Typing shows again, as before."""
-        keys, self._keys = self._keys, None
-        if keys is not None and self.ours():
-            with contextlib.suppress(termios.error, OSError):
+        with self._modes, contextlib.suppress(termios.error, OSError):
+            keys, self._keys = self._keys, None
+            if keys is not None and self.ours():
                 # what tcgetattr gave
                 termios.tcsetattr(0, termios.TCSANOW, keys)  # type: ignore[arg-type]
