@@ -215,14 +215,25 @@ def test_an_error_in_the_middle_leaves_the_terminal_as_it_was(runner, now, then,
 
 
 def test_whoever_takes_the_keys_and_whoever_gives_them_back_do_not_cross(runner):
-    program = (
-        "import threading\nfrom runner.cli.live.terminal import Terminal\n"
-        "terminal, over = Terminal(), threading.Event()\n"
-        "def take():\n    while not over.is_set():\n        terminal.hush()\n"
-        "thread = threading.Thread(target=take)\nthread.start()\n"
-        "for _ in range(3000):\n    terminal.unhush()\n"
-        "over.set()\nthread.join()\nterminal.unhush()\nprint('over')\ninput()\n"
-    )
+    program = """
+import sys, threading, time
+from runner.cli.live.terminal import Terminal
+sys.setswitchinterval(1e-6)
+terminal, over = Terminal(), threading.Event()
+def take():
+    while not over.is_set():
+        terminal.hush()
+thread = threading.Thread(target=take)
+thread.start()
+end = time.monotonic() + 0.5
+while time.monotonic() < end:
+    terminal.unhush()
+over.set()
+thread.join()
+terminal.unhush()
+print("over")
+input()
+"""
     terminal = Terminal([sys.executable, "-c", program], cwd=runner.cwd, env=runner.environ())
     terminal.until(lambda screen: "over" in screen.text, "its end")
     assert echoes(terminal)
