@@ -24,7 +24,7 @@ MOST_USD = 1_000_000_000
 def parse_usd(text: str) -> NanoUsd:
     """Read a decimal amount of US dollars (`5`, `0.25`, `$1.50`) exactly; raise ValueError if it is not one."""
     try:
-        amount = Decimal(text.strip().removeprefix("$")) * NANO
+        amount = Decimal(text.strip().removeprefix("$") if text.isascii() else "") * NANO
     except DecimalException:
         msg = f"not an amount of US dollars: {text[:40]!r}"
         raise ValueError(msg) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner import config, handover
 from runner.app.clock import SystemClock
+from runner.app.pricefile import book_of
 from runner.config import Flags, Settings
 from runner.errors import ConfigError
 from runner.models import catalog
@@ -135,7 +136,8 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
     if keys.names:
         handover.shield()
     vault = keys.vault(settings.listed_secrets())
-    return Sources(settings=settings, keys=keys, vault=vault, book=_book(settings), notes=(*notes, *vault.warnings))
+    book = book_of(settings.prices.value)
+    return Sources(settings=settings, keys=keys, vault=vault, book=book, notes=(*notes, *vault.warnings))
 
 
 def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False) -> tuple[catalog.Choice, Entry]:
@@ -200,6 +202,8 @@ def _spec_text(asked: Asked) -> tuple[str, str]:
         if asked.spec is not None:
             raise ConfigError("both a spec file and -p TEXT were given", hint="keep one of them")
         return TEXT_PATH, asked.text
+    if asked.spec == "":
+        raise ConfigError("the name of the spec is empty", hint="is a variable unset? name no spec to have one found")
     if asked.spec == "-":
         return STDIN_PATH, read_stream(sys.stdin.buffer, STDIN_PATH)
     path = asked.cwd / asked.spec if asked.spec else find_spec(asked.cwd)
@@ -252,19 +256,6 @@ class _Finder:
         if "/" in program:
             return (self.workspace / program).exists()
         return shutil.which(program, path=self.path) is not None
-
-
-def _book(settings: Settings) -> Book:
-    path = settings.prices.value
-    if path is None:
-        return Book.load()
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the prices: {error}", path=path, hint="see --prices and RUNNER_PRICES"
-        ) from error
-    return Book.load(text, path=path)
 
 
 def _values(keys: Keys) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.app.clock import SystemClock
 from runner.app.plan import Asked, Sources, choose, gather
+from runner.app.pricefile import text_of
 from runner.errors import ConfigError, RunnerError, closest
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
 from runner.pricing.book import Age, Book, Entry, places, staleness, stanza
@@ -119,10 +120,7 @@ def _stated(sources: Sources) -> Mapping[str, str]:
     path = sources.settings.prices.value
     if path is None:
         return {}
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the prices: {error}", path=path) from error
+    text = text_of(path)
     return {name: f"{path}:{line}" if line else str(path) for name, line in places(text, path).items()}
 
 

@@ -38,7 +38,8 @@ def _told(error: RunnerError, keys: Keys) -> int:
     from runner.cli import report
     from runner.secrets import mask_patterns
 
-    vault = keys.vault()
+    # a command that needs no key leaves them where they are, in the environment
+    vault = keys.vault(_in_environment())
 
     def mask(text: str) -> str:
         return mask_patterns(vault.mask(text))
@@ -52,6 +53,12 @@ def _told(error: RunnerError, keys: Keys) -> int:
     _flushed(0)
     tell(report.error_text(error, mask=mask, coloured=report.wants_colour()))
     return error.exit_code
+
+
+def _in_environment() -> dict[str, str]:
+    from runner.models.keys import KNOWN_KEYS
+
+    return {name: os.environ[name] for name in KNOWN_KEYS if os.environ.get(name)}
 
 
 def _flushed(code: int) -> int:

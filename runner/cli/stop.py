@@ -40,8 +40,9 @@ def stop(
     import os
 
     from runner.app import halt, reach
+    from runner.app.places import State
     from runner.config import load
-    from runner.errors import ConfigError
+    from runner.errors import ConfigError, NotFoundError
     from runner.store import journal
     from runner.store.database import Database
 
@@ -51,9 +52,11 @@ def stop(
             hint="runner stop last   runner stop --all   (see `runner runs`)",
         )
     settings = load(os.environ)
+    if not State(settings.state_dir.value.expanduser()).database.exists():
+        if run is None:
+            return _say([], every=True, as_json=as_json)
+        raise NotFoundError(f"there is no run {run!r}", hint="nothing was ever run with this state directory")
     state = reach.state_of(settings)
-    if run is None and not state.database.exists():
-        return _say([], every=True, as_json=as_json)
     reading = Database(state.database, read_only=True)
     open_runs = halt.standing_open(reading)
     if run is not None:

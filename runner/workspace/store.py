@@ -109,7 +109,7 @@ class Store:
         try:
             there = set(os.listdir(folder))
         except OSError:
-            there = set()
+            there = set[str]()
         # as git does: an index that has lost its pack holds nothing
         names = sorted(name for name in there if name.endswith(".idx") and name.removesuffix("idx") + "pack" in there)
         found: dict[str, Index] = {}

@@ -194,3 +194,32 @@ def test_with_json_an_error_is_an_object_on_standard_output_and_text_on_standard
     assert done.stderr.startswith("error: unknown key 'cheks'\n  --> k.md:2:1\n")
     assert json.loads(runner("lopo", "--json").stdout)["error"]["exit_code"] == 2
     assert json.loads(runner("show", "nope", "--json").stdout)["error"]["path"] is None
+
+
+def test_an_empty_name_of_a_spec_is_a_variable_that_was_not_set(runner):
+    runner.write("spec.md", SOUND)
+    done = runner("loop", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the name of the spec is empty" in done.stderr
+
+
+def test_a_stop_where_nothing_was_ever_run_makes_nothing(runner):
+    done = runner("stop", "last")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no run 'last'" in done.stderr
+    assert not runner.state.exists()
+
+
+def test_prices_that_are_a_folder_are_said_in_words(runner):
+    runner.write("spec.md", SOUND)
+    done = runner("loop", "spec.md", "--prices", ".")
+    assert done.returncode == 2
+    assert "cannot read the prices: Is a directory" in done.stderr
+    assert "Errno" not in done.stderr
+
+
+def test_a_key_in_the_environment_shows_in_no_error_of_a_command_that_needs_none(runner):
+    runner.env = {"OPENAI_API_KEY": "plain-words-as-a-key"}
+    done = runner("plain-words-as-a-key")
+    assert done.returncode == 2
+    assert "plain-words-as-a-key" not in done.stdout + done.stderr

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from runner import config as settings
+from runner.app import pricefile
 from runner.app.clock import SystemClock
 from runner.app.health.finding import Finding, Mark, World, at
 from runner.app.plan import price_note
 from runner.app.presence import keys_present
 from runner.config.settings import user_config_path
-from runner.errors import ConfigError, RunnerError
+from runner.errors import RunnerError
 from runner.models import catalog
 from runner.pricing.book import Book, Entry, staleness
 
@@ -42,14 +43,7 @@ def config(world: World) -> Iterator[Finding]:
 
 def book_of(world: World) -> Book:
     """The prices in force. Raises ConfigError."""
-    path = world.settings.prices.value
-    if path is None:
-        return Book.load()
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the prices: {error}", path=path, hint="see RUNNER_PRICES") from error
-    return Book.load(text, path=path)
+    return pricefile.book_of(world.settings.prices.value)
 
 
 def prices(world: World) -> Iterator[Finding]:
