@@ -303,9 +303,11 @@ def test_an_open_run_with_money_nobody_can_account_for_is_named_with_the_way_on(
             assert time.monotonic() < end
             time.sleep(0.02)
         running = found(runner, "runs", exit_code=0)["runs"]
+        ended = process.poll()
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    assert "going on" in running[-1]["finding"]
+        said = process.communicate(timeout=60)
+    assert ended is None, said
+    assert "going on" in running[-1]["finding"], said
     run = runner.last()["run"]
     one = only(found(runner, "runs", exit_code=0), "runs")
     assert (one["mark"], one["fix"]) == ("warn", f"runner resume {run}")
