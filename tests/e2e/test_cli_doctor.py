@@ -294,7 +294,9 @@ def test_last_writes_that_lie_beside_the_database_are_not_put_in_by_looking(runn
 
 def test_an_open_run_with_money_nobody_can_account_for_is_named_with_the_way_on(runner):
     runner.write("spec.md", "# Work\n\nDo it.\n")
-    recording = Recording.parse('{"recording": 1, "model": "openai/gpt-5"}\n', Path("r"))
+    recording = Recording.parse(
+        '{"recording": 1, "model": "openai/gpt-5"}\n{"otherwise": true, "text": "Late."}\n', Path("r")
+    )
     with ScriptedProvider(Script(recording=recording, faults=(Fault.STALL,) * 3)) as provider:
         runner.env |= {"OPENAI_BASE_URL": provider.url, "RUNNER_MODEL": "openai/gpt-5"}
         process = runner.start("loop", "spec.md")
