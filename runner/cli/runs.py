@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runner.app.look import Picture, Round
 
@@ -46,8 +46,57 @@ def runs(
         say(f"nothing was run yet (state directory: {state_of(os.environ).root})", "start with: runner loop SPEC")
     else:
         now = SystemClock().now()
-        head = ("RUN", "STATUS", "SCORE", "ITERATIONS", "SPENT", "AGE", "SPEC", "STOPPED BY")
-        table(head, (_row(one, now) for one in every), right=frozenset({2, 3, 4, 5}))
+        head, rows = _fitted([_row(one, now) for one in every])
+        table(head, rows, right=frozenset(index for index, name in enumerate(head) if name in _RIGHT))
+        if any(one["unknown_nano_usd"] for one in every):
+            say("+ unknown: may have been billed")
+
+
+_HEAD = ("RUN", "STATUS", "SCORE", "ITERATIONS", "SPENT", "AGE", "SPEC", "STOPPED BY")
+_RIGHT = frozenset({"SCORE", "ITERATIONS", "ITER", "SPENT", "AGE"})
+# what goes first where the terminal is narrow; `runner show` has all of it
+_LEAST = ("ITER", "STOPPED BY", "AGE", "SCORE", "SPEC")
+_SPEC = 8
+
+
+def _fitted(rows: list[tuple[str, ...]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The table as wide as it needs; on a terminal that is narrower, in shorter words, then without some columns."""
+    import sys
+
+    from runner.cli.columns import narrowed, width
+    from runner.cli.live.cells import cut_left
+    from runner.cli.output import harmless
+    from runner.secrets import mask_patterns
+
+    # masked before anything is cut: half a key looks like none
+    rows = [tuple(harmless(mask_patterns(cell), sys.stdout) for cell in row) for row in rows]
+    wide = width()
+    if not sys.stdout.isatty() or _wide(_HEAD, rows) <= wide:
+        return _HEAD, rows
+    head = ["ITER" if name == "ITERATIONS" else name for name in _HEAD]
+    short = [_shortened(row) for row in rows]
+    spec = _HEAD.index("SPEC")
+    least = [[*row[:spec], cut_left(row[spec], _SPEC), *row[spec + 1 :]] for row in short]
+    head, least = narrowed(head, least, wide=wide, least=_LEAST)
+    if "SPEC" not in head:
+        return head, least
+    at = head.index("SPEC")
+    now = max(len(row[at]) for row in (head, *least))
+    room = max(_SPEC, now + wide - _wide(head, least))
+    return head, [
+        [*row[:at], cut_left(whole[spec], room), *row[at + 1 :]] for row, whole in zip(least, short, strict=True)
+    ]
+
+
+def _shortened(row: Sequence[str]) -> list[str]:
+    """A row whose run is named by the end of its id, which every command takes."""
+    run, status, *between, stopped = row
+    status = status.partition(" (pid")[0]
+    return [run.rpartition("-")[2], status, *between, stopped.removesuffix(f" of run:{run}")]
+
+
+def _wide(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(head, *rows, strict=True)) - 2
 
 
 def _row(run: Mapping[str, object], now: int) -> tuple[str, ...]:
@@ -61,7 +110,7 @@ def _row(run: Mapping[str, object], now: int) -> tuple[str, ...]:
         _spent(run),
         age(now - _whole(run["created_at_ms"])),
         _short_path(str(run["spec"])),
-        "" if run["stop_rule"] is None else str(run["stop_rule"]),
+        "" if run["stop_rule"] is None or run["stop_reason"] == "done" else str(run["stop_rule"]),
     )
 
 
@@ -82,9 +131,7 @@ def standing(run: Mapping[str, object]) -> str:
 def _spent(run: Mapping[str, object]) -> str:
     from runner.values import format_usd
 
-    unknown = _whole(run["unknown_nano_usd"])
-    more = f" + {format_usd(unknown)} unknown" if unknown else ""
-    return format_usd(_whole(run["spent_nano_usd"])) + more
+    return format_usd(_whole(run["spent_nano_usd"])) + ("+" if run["unknown_nano_usd"] else "")
 
 
 def _whole(value: object) -> int:

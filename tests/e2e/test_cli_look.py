@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner.store.lease import Lease, is_held
+from tests.e2e.test_cli_models import on_a_terminal
 
 KEY = "sk-ant-REDACTED0123456789"
 
@@ -47,6 +48,31 @@ def test_runs_tells_how_a_run_stands_and_what_it_cost(ran):
     assert head.split()[:3] == ["RUN", "STATUS", "SCORE"]
     assert line.split()[:4] == [row["run"], "done", "1.00", "2"]
     assert "spec.md" in line
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_the_list_of_runs_fits_the_terminal(runner, columns):
+    folder = "a/rather/long/path/to/the/folder/of"
+    (runner.cwd / folder).mkdir(parents=True)
+    runner.write(f"{folder}/spec.md", "---\nchecks: ['false']\n---\n# Never\n\nDone.\n")
+    runner.write("done.md", "---\nchecks: ['true']\n---\n# Done\n\nDone.\n")
+    model = runner.recording({"otherwise": True, "text": "Done."})
+    assert runner("loop", f"{folder}/spec.md", "-n", "1", "--model", model).returncode == 4
+    assert runner("loop", "done.md", "--model", model).returncode == 0
+    done, limited = (one["run"] for one in json.loads(runner("runs", "--json").stdout))
+    head, first, second = on_a_terminal(runner, columns, "runs")
+    assert max(map(len, (head, first, second))) <= columns
+    whole = columns == 200
+    assert [line.split()[0][-6:] for line in (first, second)] == [done[-6:], limited[-6:]]
+    assert (limited in second) == whole
+    assert (f"{folder}/spec.md" in second, "…" in second) == (whole, not whole)
+    assert "of/spec.md" in second or columns < 80
+    assert second.rstrip().endswith("spec.md" if columns == 50 else "budget.iterations")
+    # what is done was stopped by nothing
+    assert first.endswith("done.md")
+    # in a pipe nothing is left out
+    assert limited in runner("runs").stdout
+    assert f"{folder}/spec.md  budget.iterations" in runner("runs").stdout
 
 
 def test_show_has_the_whole_picture(ran):
