@@ -36,24 +36,26 @@ def told(stop: StopReason, state: State) -> Iterator[str]:
     yield f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}"
     yield from advice(stop, state)
     money = state.money
-    yield (
-        f"  spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)}, held {format_usd(money.held)},"
-        f" limit {format_usd(state.limits.usd)}"
-    )
+    unknown = f", unknown {format_usd(money.unknown)} (may have been billed)" if money.unknown else ""
+    held = f", held {format_usd(money.held)}" if money.held else ""
+    yield f"  spent {format_usd(money.spent)}{unknown}{held}, limit {format_usd(state.limits.usd)}"
     best = state.best
     score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
     number = state.checkpoint.number if state.checkpoint else "none"
     yield f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}"
     copied = state.created is not None and state.created.worktree
-    yield f"  {_next(stop, run, copied=copied)}"
+    rows = _next(stop, run, copied=copied)
+    wide = max(len(name) for name, _ in rows)
+    yield from (f"  {name:<{wide}}  {command}" for name, command in rows)
 
 
-def _next(stop: StopReason, run: str, *, copied: bool) -> str:
-    look = f"look: runner show {run}"
+def _next(stop: StopReason, run: str, *, copied: bool) -> list[tuple[str, str]]:
+    """What to do now: a word for it and the command, one a line, so that each can be copied whole."""
+    look, log = ("look", f"runner show {run}"), ("log", f"runner log {run}")
     if stop.kind is StopKind.DONE:
-        home = f"bring it home: runner apply {run}   " if copied else ""
-        return f"{home}{look}   runner diff {run} 0 last   runner log {run}"
+        home = [("bring it home", f"runner apply {run}")] if copied else []
+        return [*home, look, ("changes", f"runner diff {run} 0 last"), log]
     if stop.kind is StopKind.BOUND_VIOLATED:
-        return f"{look}   runner log {run}"
-    shared = "raise it: runner budget set (see runner budget show), then " if shared_budget(run, stop) else ""
-    return f"{shared}go on: {resume_command(run, stop)}   {look}"
+        return [look, log]
+    shared = [("raise it", "runner budget set (see runner budget show)")] if shared_budget(run, stop) else []
+    return [*shared, ("go on", resume_command(run, stop)), look]

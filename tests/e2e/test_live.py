@@ -282,10 +282,20 @@ def test_a_pipe_gets_lines_and_quiet_says_no_more_than_warnings_and_the_end(runn
     words = ("loop", "spec.md", "-n", "1", "--model", recording(runner))
     done = runner(*words)
     assert "\x1b" not in done.stdout + done.stderr
-    assert "iteration 1 of 1\n  step 1: $0.0033 (1000 in, 200 out), spent $0.0033 of $2.0000 — First.\n" in done.stdout
+    assert (
+        "iteration 1 of 1\n  step 1: $0.0033 (1000 tokens in, 200 out), spent $0.0033 of $2.0000 — First.\n"
+        in done.stdout
+    )
     quiet = runner(*words, "--new", "--quiet")
     assert quiet.stderr == ""
-    assert re.fullmatch(r"note: .*\n\nstopped by a limit: .*\n(  .*\n){3}", quiet.stdout), quiet.stdout
+    assert re.fullmatch(r"note: .*\n\nstopped by a limit: .*\n(  .*\n){4}", quiet.stdout), quiet.stdout
+    run = runner.last()["run"]
+    spent, _, *commands = quiet.stdout.splitlines()[3:]
+    assert re.fullmatch(r"  spent \$0\.\d+, limit \$2\.0000", spent)
+    assert (commands[0].startswith(f"  go on  runner resume {run}"), commands[1:]) == (
+        True,
+        [f"  look   runner show {run}"],
+    )
 
 
 # ---- what must not reach a terminal ----------------------------------------------------------------------
