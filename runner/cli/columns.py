@@ -8,15 +8,16 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 NARROW = 80
 _LEAST = 40
 _COMMON = 28
 
 
-def width() -> int:
+def width(stream: TextIO | None = None) -> int:
     """How wide the screen is; 80 where there is none, so that a file is the same everywhere."""
-    if not sys.stdout.isatty():
+    if not (stream or sys.stdout).isatty():
         return NARROW
     return max(_LEAST, shutil.get_terminal_size((NARROW, 24)).columns)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TextIO
 
+from runner.cli.columns import width
 from runner.cli.edge import let_go
+from runner.cli.live.cells import clean, cut
 from runner.cli.output import harmless
 from runner.events.facts import (
     BoundViolated,
@@ -107,8 +110,12 @@ class PlainScreen:
         """Say what happened, if a person wants to know."""
         if self._quiet and not urgent(event):
             return
-        if told := self._lines.of(event, state):
-            self.say("\n".join(line.text for line in told))
+        told = [line.text for line in self._lines.of(event, state)]
+        # agent text and tool arguments: the log has them whole
+        if isinstance(event, CallSettled | ToolFinished):
+            told = [self._cut(line) for line in told]
+        if told:
+            self.say("\n".join(told))
 
     def text(self, piece: str) -> None:
         """Streamed text is not shown as lines."""
@@ -116,12 +123,22 @@ class PlainScreen:
     def output(self, data: bytes) -> None:
         """Neither is a running tool's output."""
 
+    def _cut(self, line: str) -> str:
+        """A line that does not wrap, where there is a terminal. Masked first: half a key looks like none."""
+        if not self._stream.isatty():
+            return line
+        return cut(clean(mask_patterns(self._vault.mask(line))), width(self._stream))
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._file == 2 else sys.stdout
+
     def say(self, line: str) -> None:
         """Print one line, masked."""
         if not self._open:
             return
         try:
-            stream = sys.stderr if self._file == 2 else sys.stdout
+            stream = self._stream
             stream.write(harmless(mask_patterns(self._vault.mask(line)), stream) + "\n")
             stream.flush()
         except OSError:
@@ -151,7 +168,7 @@ def _short(text: str, width: int) -> str:
 
 
 def _settled(event: CallSettled, state: State) -> str:
-    used = f"{event.usage.input_tokens} in, {event.usage.output_tokens} out"
+    used = f"{event.usage.input_tokens} tokens in, {event.usage.output_tokens} out"
     said = _short(event.reply.text, 60)
     spent = f"{format_usd(state.money.spent)} of {format_usd(state.limits.usd)}"
     return f"  step {event.call.step}: {format_usd(event.cost)} ({used}), spent {spent}{f' — {said}' if said else ''}"

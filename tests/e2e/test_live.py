@@ -277,6 +277,17 @@ def test_whoever_does_not_want_or_cannot_take_it_gets_lines(runner, on_terminal,
         assert "stopped by a limit: budget.iterations" in said
 
 
+def test_lines_of_a_step_are_cut_to_the_terminal_and_whole_in_a_pipe(runner, on_terminal):
+    model = recording(runner, first=f"echo {'long ' * 30}", command="true")
+    terminal = loop(runner, on_terminal, "--plain", model=model, width=50)
+    assert terminal.ends() == 4
+    assert sum(line.startswith(("  step", "    shell")) for line in terminal.screen.everything.splitlines()) >= 4
+    assert "long long long" in terminal.screen.everything
+    assert "long long long long long long" not in terminal.screen.everything.replace("\n", "")
+    piped = runner("loop", "spec.md", "-n", "1", "--new", "--model", model).stdout
+    assert "long long long long long long" in piped
+
+
 def test_a_pipe_gets_lines_and_quiet_says_no_more_than_warnings_and_the_end(runner):
     runner.write("spec.md", SPEC)
     words = ("loop", "spec.md", "-n", "1", "--model", recording(runner))
