@@ -89,6 +89,12 @@ class Onlooker:
         how = f"it was stopped ({self.stopped.kind})" if self.stopped else "its driver is gone (it crashed)"
         return f"run {self.run} is not being driven: {how}; go on: runner resume {self.run}"
 
+    def hints(self) -> tuple[str, ...]:
+        """The foot of the live view, for a wide and a narrow terminal."""
+        run = self.run.rpartition("-")[2]
+        more = f"q leaves, the run goes on · runner stop {run}"
+        return (more if self.driven else f"q leaves · go on: runner resume {run}", "q leaves", "q")
+
     def left(self) -> str:
         """What to say to somebody who leaves."""
         goes = "the run goes on" if self.driven else "nobody drives the run"
@@ -111,7 +117,7 @@ def watched(onlooker: Onlooker, *, colour: bool) -> bool:
     screen = LiveScreen(
         Vault({}),
         now=SystemClock().now,
-        hints=(f"q leaves, the run goes on · runner stop {onlooker.run.rpartition('-')[2]}", "q leaves", "q"),
+        hints=onlooker.hints(),
         colour=colour,
         target=spec.target if spec is not None and spec.checks else None,
         keys=True,
@@ -122,7 +128,9 @@ def watched(onlooker: Onlooker, *, colour: bool) -> bool:
         with _signals(screen.pause, screen.go_on), screen.shown():
             driven = onlooker.driven
             while not onlooker.ended:
-                screen.stands(onlooker.state, driven=onlooker.driven, streamed=onlooker.streamed)
+                screen.stands(
+                    onlooker.state, driven=onlooker.driven, streamed=onlooker.streamed, hints=onlooker.hints()
+                )
                 if screen.key(_PAUSE_S) in _LEAVE:
                     return False
                 for at, event, state in onlooker.news():

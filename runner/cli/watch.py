@@ -66,12 +66,13 @@ def _lines(onlooker: Onlooker) -> int:
 
     screen = PlainScreen(Vault({}))
     screen.say(onlooker.standing())
+    driven = onlooker.driven
     try:
         followed(onlooker, screen)
     except KeyboardInterrupt:
         screen.say(onlooker.left())
         return 0
-    if onlooker.state.stopped is None:
+    if driven and onlooker.state.stopped is None:
         screen.say(onlooker.standing())
     return _ended(onlooker)
 

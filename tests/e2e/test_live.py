@@ -449,7 +449,9 @@ def test_watch_says_that_a_driver_was_killed_and_follows_whoever_goes_on(runner,
     process.kill()
     process.wait(60)
     watching.sees("is not being driven: its driver is gone (it crashed)", "nobody drives it (it crashed)")
-    assert "its driver is gone" in runner("watch", "last").stdout
+    assert f"q leaves · go on: runner resume {runner.last()['run'][-6:]}" in watching.screen.text
+    once = runner("watch", "last").stdout.splitlines()
+    assert ["its driver is gone" in line for line in once] == [True]
     assert runner("loop", "spec.md", "-q", "--model", recording(runner, command="true")).returncode == 4
     assert watching.ends() == 0
     assert "stopped by a limit: budget.iterations" in watching.screen.everything

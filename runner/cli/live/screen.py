@@ -98,9 +98,11 @@ class LiveScreen:
         """Wait so long for a key of somebody who looks on; "" when none came."""
         return self._terminal.key(timeout_s)
 
-    def stands(self, state: State, *, driven: bool, streamed: Callable[[State], Streamed]) -> None:
-        """For who looks on: the state as it is, whether somebody drives, and where to ask for what streams."""
-        self._state, self._driven, self._told = state, driven, streamed
+    def stands(
+        self, state: State, *, driven: bool, streamed: Callable[[State], Streamed], hints: tuple[str, ...]
+    ) -> None:
+        """For who looks on: the state as it is, whether somebody drives, where to ask for what streams, what to do."""
+        self._state, self._driven, self._told, self._hints = state, driven, streamed, hints
 
     # ---- drawing -----------------------------------------------------------------------------------------
 
