@@ -193,10 +193,18 @@ def _whole_picture(found: Picture) -> Iterator[str]:
     if missing := gaps(found):
         yield "missing     " + "\n            ".join(missing)
     if (last := state.checkpoint) is not None:
-        yield f"checkpoint  {last.number} ({last.reason}), of {len(found.points)}"
+        yield f"checkpoint  {_among(last.number, [one.made.number for one in found.points])}"
     for text in found.warnings:
         yield f"note        {text}"
     yield f"next        {next_command(found)}"
+
+
+def _among(number: int, numbers: Sequence[int]) -> str:
+    """Which checkpoint the run stands at, and which there are: `4, the last of 5 (0 to 4)`."""
+    if len(numbers) < 2:
+        return f"{number}, the only one"
+    which = "the last of" if number == numbers[-1] else "of"
+    return f"{number}, {which} {len(numbers)} ({min(numbers)} to {max(numbers)})"
 
 
 def _money(found: Picture) -> Iterator[str]:

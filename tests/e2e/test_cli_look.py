@@ -79,7 +79,7 @@ def test_show_has_the_whole_picture(ran):
     text = ran("show", "last").stdout
     for expected in (
         "limit $2.0000 (spec)", "iterations 2 of 25 (built-in)", "0.00", "1.00", "grep -q two out.txt", "passed",
-        "checkpoint  2", "unsandboxed", "runner diff",
+        "checkpoint  2, the last of 3 (0 to 2)", "unsandboxed", "runner diff",
     ):  # fmt: skip
         assert expected in text, expected
     found = ran.json("show", "--json")
@@ -116,6 +116,7 @@ def test_a_crashed_run_is_open_and_a_driven_one_is_running(runner):
         assert (found["status"], found["driver"], found["stop_reason"]) == ("running", driver.pid, None)
         assert f"running (pid {driver.pid})" in runner("runs").stdout
         assert found["missing"] == ["no iteration was scored yet"]
+        assert runner("show").stdout.count("checkpoint  0, the only one\n") == 1
         assert f"runner watch {found['run']}" in runner("show").stdout
         assert runner("log", "verify").returncode == 0
         assert runner("diff", "--stat").returncode == 0
