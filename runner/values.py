@@ -76,6 +76,22 @@ class Usage:
 
     `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes reasoning.
     """
+_TWO_DAYS = 2 * 86_400
+
+
+def format_duration(seconds: int) -> str:
+    """Show a span of time to people: `8 h`, `1 h 30 min`, `45 s`; days only from two on."""
+    days, rest = divmod(seconds, 86_400) if seconds >= _TWO_DAYS else (0, max(0, seconds))
+    hours, rest = divmod(rest, 3600)
+    parts = ((days, "d"), (hours, "h"), (rest // 60, "min"), (rest % 60, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
+def counted(count: int, noun: str) -> str:
+    """Count something in words: `1 file`, `2 files`, for nouns whose plural is made with an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 
     input_tokens: int
     output_tokens: int

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runner.values import counted
+
 if TYPE_CHECKING:
     from runner.app.applying import Brought
 
@@ -69,7 +71,7 @@ def _say(brought: Brought, *, undo: bool) -> None:
         typer.echo(f"{brought.root} has that already; nothing was changed")
         return
     what = "undone" if undo else f"checkpoint {brought.checkpoint} of run {brought.run} applied"
-    typer.echo(f"{what}: {len(brought.changes)} file(s) changed in {brought.root}")
+    typer.echo(f"{what}: {counted(len(brought.changes), 'file')} changed in {brought.root}")
     for one in brought.changes:
         typer.echo(f"  {one.kind:8}{one.path}")
     if brought.best is not None and brought.best != brought.checkpoint:

@@ -186,7 +186,9 @@ def _value(name: str, value: object) -> str:
         case bool():
             return "true" if value else "false"
         case int() if name == "budget_wait":
-            return _duration(value)
+            from runner.values import format_duration
+
+            return format_duration(value)
         case list():
             # of a setting that is a list, the items are texts
             return json.dumps(cast("list[str]", value), ensure_ascii=False)
@@ -199,7 +201,7 @@ def _value(name: str, value: object) -> str:
 def amount(unit: str, value: int | None) -> str:
     """A limit as people read it; `none` is unlimited."""
     from runner.cli.output import when
-    from runner.values import format_usd
+    from runner.values import format_duration, format_usd
 
     match unit, value:
         case _, None:
@@ -207,19 +209,11 @@ def amount(unit: str, value: int | None) -> str:
         case "nano_usd", _:
             return format_usd(value)
         case "seconds", _:
-            return _duration(value)
+            return format_duration(value)
         case "ms", _:
             return when(value)
         case _:
             return f"{value:,}"
-
-
-def _duration(total: int) -> str:
-    days, rest = divmod(total, 86_400) if total >= 2 * 86_400 else (0, total)
-    hours, rest = divmod(rest, 3600)
-    minutes, seconds = divmod(rest, 60)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def _document(found: Effective, names: list[str]) -> dict[str, object]:

@@ -28,7 +28,7 @@ from runner.state import State as RunState
 from runner.store import journal
 from runner.store.recorder import open_run
 from runner.store.summary import summary
-from runner.values import Limits, StopKind, StopReason, format_usd
+from runner.values import Limits, StopKind, StopReason, format_duration, format_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +212,7 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
         if value is not None:
             shown.append(f"{value} {unit} ({sources[name]})")
     if limits.duration_s is not None:
-        seconds = limits.duration_s
-        active = f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
-        shown.append(f"{active} ({sources['duration_s']})")
+        shown.append(f"{format_duration(limits.duration_s)} ({sources['duration_s']})")
     say(f"limits {', '.join(shown)}")
 
 

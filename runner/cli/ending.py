@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.app.look import resume_command, shared_budget
 from runner.cli.advice import advice
 from runner.state import State
-from runner.values import StopKind, StopReason, format_usd
+from runner.values import StopKind, StopReason, counted, format_usd
 
 _HEADLINE = {
     StopKind.DONE: "done",
@@ -42,7 +42,8 @@ def told(stop: StopReason, state: State) -> Iterator[str]:
     best = state.best
     score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
     number = state.checkpoint.number if state.checkpoint else "none"
-    yield f"  best score {score}, {state.iterations} iteration(s), {state.steps} steps, last checkpoint {number}"
+    work = f"{counted(state.iterations, 'iteration')}, {counted(state.steps, 'step')}"
+    yield f"  best score {score}, {work}, last checkpoint {number}"
     copied = state.created is not None and state.created.worktree
     rows = _next(stop, run, copied=copied)
     wide = max(len(name) for name, _ in rows)

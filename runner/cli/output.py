@@ -75,7 +75,7 @@ def age(milliseconds: int) -> str:
 
 
 def when(at: int) -> str:
-    """A moment in this machine's time zone, to the second."""
+    """A moment in this machine's time zone, to the second: `2026-11-22 18:17:05 UTC`."""
     import datetime as dt
 
-    return dt.datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return dt.datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

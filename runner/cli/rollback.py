@@ -47,7 +47,10 @@ def rollback(
     if not back.changes:
         typer.echo(f"{back.root} is as checkpoint {back.to} has it; nothing was changed")
         return 0
-    typer.echo(f"{back.root} is back at checkpoint {back.to} of run {back.run}: {len(back.changes)} file(s) changed")
+    from runner.values import counted
+
+    changed = counted(len(back.changes), "file")
+    typer.echo(f"{back.root} is back at checkpoint {back.to} of run {back.run}: {changed} changed")
     for one in back.changes[:20]:
         typer.echo(f"  {one.kind:8}{one.path}")
     if len(back.changes) > 20:

@@ -174,8 +174,9 @@ def show(
 
 def _whole_picture(found: Picture) -> Iterator[str]:
     from runner.app.look import gaps, next_command, with_driver
-    from runner.cli.output import age, when
+    from runner.cli.output import when
     from runner.store.summary import summary
+    from runner.values import format_duration
 
     state, created = found.state, found.state.created
     run = with_driver(summary(state), found.row, found.driver)
@@ -186,7 +187,7 @@ def _whole_picture(found: Picture) -> Iterator[str]:
         yield f"workspace   {found.workspace}{f' (a copy of {created.origin})' if created.worktree else ''}"
         yield f"model       {created.model} (prices as of {created.prices_as_of or 'unknown'})"
         began = f"began       {when(found.row.created_at)}"
-        yield f"{began}, last event {when(state.at)}, active {age(state.active_ms)}"
+        yield f"{began}, last event {when(state.at)}, active {format_duration(state.active_ms // 1000)}"
     yield from _money(found)
     yield from _iterations(found.rounds)
     yield from _verdict(found)
@@ -208,8 +209,8 @@ def _among(number: int, numbers: Sequence[int]) -> str:
 
 
 def _money(found: Picture) -> Iterator[str]:
-    from runner.cli.output import age, when
-    from runner.values import format_usd
+    from runner.cli.output import when
+    from runner.values import format_duration, format_usd
 
     state = found.state
     money, limits, sources = state.money, state.limits, state.limit_sources
@@ -227,7 +228,8 @@ def _money(found: Picture) -> Iterator[str]:
     ]
     if limits.duration_s is not None:
         source = sources.get("duration_s", "built-in")
-        words.append(f"active time {age(state.active_ms)} of {age(limits.duration_s * 1000)} ({source})")
+        active = format_duration(state.active_ms // 1000)
+        words.append(f"active time {active} of {format_duration(limits.duration_s)} ({source})")
     if limits.deadline is not None:
         words.append(f"deadline {when(limits.deadline)} ({sources.get('deadline', 'built-in')})")
     yield "limits      " + "\n            ".join(words)

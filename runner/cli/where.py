@@ -112,6 +112,7 @@ def _before(older_than: str) -> int:
 def _clean_old(found: Look | None, before: int, older_than: str, *, yes: bool, as_json: bool) -> int:
     from runner.app.belongings import old
     from runner.cli.output import age, document, say
+    from runner.values import counted
 
     rows = [] if found is None else old(found, before=before)
     if found is None or not rows:
@@ -125,7 +126,7 @@ def _clean_old(found: Look | None, before: int, older_than: str, *, yes: bool, a
 
         now = SystemClock().now()
         say(*(f"{row.id}  {age(now - row.created_at):>6}  {row.summary.get('spec', '')}" for row in rows))
-    if not _agreed(f"remove {len(rows)} run(s), with their logs and checkpoints?", yes=yes, as_json=as_json):
+    if not _agreed(f"remove {counted(len(rows), 'run')}, with logs and checkpoints?", yes=yes, as_json=as_json):
         if as_json:
             document({"removed": [], "would_remove": [row.id for row in rows], "kept": []})
         return 0
@@ -133,7 +134,7 @@ def _clean_old(found: Look | None, before: int, older_than: str, *, yes: bool, a
     if as_json:
         document({"removed": removed, "would_remove": [], "kept": [{"run": run, "why": why} for run, why in kept]})
     else:
-        say(f"removed {len(removed)} run(s)", *(f"kept {run}: {why}" for run, why in kept))
+        say(f"removed {counted(len(removed), 'run')}", *(f"kept {run}: {why}" for run, why in kept))
     return 75 if kept else 0
 
 

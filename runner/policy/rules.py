@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.events.facts import CallRefused
 from runner.policy.model import Policy
 from runner.state import Scored, State
-from runner.values import Ms, StopKind, StopReason, format_left, format_usd
+from runner.values import Ms, StopKind, StopReason, counted, format_duration, format_left, format_usd
 
 
 def asked(state: State) -> StopReason | None:
@@ -37,10 +37,11 @@ def time(state: State, now: Ms) -> StopReason | None:
     if limits.deadline is not None and now >= limits.deadline:
         return StopReason(kind=StopKind.LIMIT, rule="budget.deadline", detail="the deadline has passed")
     if limits.duration_s is not None and active_ms(state, now) >= limits.duration_s * 1000:
-        detail = f"{active_ms(state, now) // 1000} s of active time, limit {limits.duration_s} s"
+        used, limit = format_duration(active_ms(state, now) // 1000), format_duration(limits.duration_s)
+        detail = f"{used} of active time, limit {limit}"
         return StopReason(kind=StopKind.LIMIT, rule="budget.duration", detail=detail)
     if limits.idle_s is not None and active_ms(state, now) - state.progress_ms >= limits.idle_s * 1000:
-        detail = f"no reply and no tool result for {limits.idle_s} s"
+        detail = f"no reply and no tool result for {format_duration(limits.idle_s)}"
         return StopReason(kind=StopKind.LIMIT, rule="budget.idle", detail=detail)
     return None
 
@@ -55,7 +56,9 @@ def calls(state: State) -> StopReason | None:
     limit = state.limits.calls
     if limit is None or state.money.calls < limit:
         return None
-    return StopReason(kind=StopKind.LIMIT, rule="budget.calls", detail=f"{state.money.calls} calls, limit {limit}")
+    return StopReason(
+        kind=StopKind.LIMIT, rule="budget.calls", detail=f"{counted(state.money.calls, 'call')}, limit {limit}"
+    )
 
 
 def iterations(state: State) -> StopReason | None:
@@ -64,7 +67,7 @@ def iterations(state: State) -> StopReason | None:
     if limit is None or state.iterations < limit:
         return None
     return StopReason(
-        kind=StopKind.LIMIT, rule="budget.iterations", detail=f"{state.iterations} iterations, limit {limit}"
+        kind=StopKind.LIMIT, rule="budget.iterations", detail=f"{counted(state.iterations, 'iteration')}, limit {limit}"
     )
 
 
@@ -106,7 +109,7 @@ def missing(last: Scored, policy: Policy) -> tuple[str, ...]:
     if policy.has_checks and (last.score is None or last.score < policy.target):
         gaps.append(f"score {last.score or 0.0:.2f} is below the target {policy.target:.2f}")
     if last.unticked:
-        gaps.append(f"{len(last.unticked)} checklist item(s) not ticked: {'; '.join(last.unticked[:5])}")
+        gaps.append(f"{counted(len(last.unticked), 'checklist item')} not ticked: {'; '.join(last.unticked[:5])}")
     if last.tampered:
         gaps.append(f"the agent changed protected files: {', '.join(last.tampered[:5])}")
     if last.foreign:
@@ -135,12 +138,12 @@ def stalled(state: State, policy: Policy) -> StopReason | None:
     recent, before = judged[-limit:], judged[:-limit]
     window = judged[-limit - 1 :]
     if len({one.tree for one in window}) == 1:
-        return _stall("stall.tree", f"the same tree for {limit} iterations")
+        return _stall("stall.tree", f"the same tree for {counted(limit, 'iteration')}")
     if recent[0].failures and len({(one.failures, one.score) for one in window}) == 1:
         return _stall("stall.failure", f"the same failure for {limit} iterations: {recent[0].failures}")
     best = max((one.score for one in before if one.score is not None), default=None)
     if best is not None and all((one.score or 0.0) <= best for one in recent):
-        return _stall("stall.score", f"no score above {best:.2f} in {limit} iterations")
+        return _stall("stall.score", f"no score above {best:.2f} in {counted(limit, 'iteration')}")
     return None
 
 

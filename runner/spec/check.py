@@ -11,7 +11,7 @@ from runner.errors import ConfigError
 from runner.spec.binding import InForce, Price, notes, problems
 from runner.spec.fields import SHELL
 from runner.spec.model import Check, Spec
-from runner.values import Limits, NanoUsd, format_usd
+from runner.values import Limits, NanoUsd, format_duration, format_usd
 
 __all__ = ["InForce", "Price", "Understood", "understood"]
 
@@ -101,7 +101,7 @@ def _limit(limits: Limits, name: str) -> str:
     value = _number(limits, name)
     if value is None:
         return "none"
-    return _duration(value) if name.endswith("_s") else f"{value:,}"
+    return format_duration(value) if name.endswith("_s") else f"{value:,}"
 
 
 def _number(limits: Limits, name: str) -> int | None:
@@ -116,13 +116,6 @@ def _number(limits: Limits, name: str) -> int | None:
         "idle_s": limits.idle_s,
     }
     return values[name]
-
-
-def _duration(total: int) -> str:
-    minutes, seconds = divmod(total, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"
 
 
 def _command(argv: tuple[str, ...]) -> str:
@@ -140,7 +133,7 @@ def _reading(check: Check) -> str:
         case _:
             how = "exit code"
     weight = "" if check.weight == 1 else f", weight {check.weight:g}"
-    return f"{how}{weight}, at most {_duration(check.timeout_s)}"
+    return f"{how}{weight}, at most {format_duration(check.timeout_s)}"
 
 
 def _data(spec: Spec, world: InForce, found: tuple[ConfigError, ...], hints: tuple[str, ...]) -> dict[str, Json]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from runner.tools.output import Masks
 from runner.tools.paths import Place, RefusedPathError, locate, open_regular, refuse_git
+from runner.values import counted
 
 EDIT_CAP = 20_000_000
 """Largest file that can be changed, in bytes."""
@@ -46,12 +47,12 @@ def digest(root: Path, path: str) -> str:
 def said_of_write(path: str, content: str) -> str:
     """What the model is told of a whole file written."""
     lines = content.count("\n") + (not content.endswith("\n") and content != "")
-    return f"wrote {path}: {lines} line(s), {len(content.encode())} bytes"
+    return f"wrote {path}: {counted(lines, 'line')}, {len(content.encode())} bytes"
 
 
 def said_of_edit(path: str, count: int) -> str:
     """What the model is told of an edit."""
-    return f"edited {path}: {count} replacement(s)"
+    return f"edited {path}: {counted(count, 'replacement')}"
 
 
 def said_of_tick(item: str) -> str:

@@ -261,7 +261,7 @@ def test_a_write_is_announced_by_its_hashes_and_happens_only_when_acted(hands):
         sha("new\n"),
     )
     assert file.read_text() == "old\n"
-    assert prepared.act(Interrupt()).text == "wrote src/a.py: 1 line(s), 4 bytes"
+    assert prepared.act(Interrupt()).text == "wrote src/a.py: 1 line, 4 bytes"
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("new\n", 0o750)
     assert [path.name for path in file.parent.iterdir()] == ["a.py"]
 

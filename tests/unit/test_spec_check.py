@@ -149,8 +149,8 @@ def test_the_starter_is_told_whole() -> None:
     assert told.notes == ()
     assert told.lines == (
         "spec        spec.md: Greet people",
-        'check       it greets by name: test "$(sh greet.sh Ada)" = "Hello, Ada!" (exit code, at most 10m)',
-        'check       it greets the world: test "$(sh greet.sh)" = "Hello, World!" (exit code, at most 10m)',
+        'check       it greets by name: test "$(sh greet.sh Ada)" = "Hello, Ada!" (exit code, at most 10 min)',
+        'check       it greets the world: test "$(sh greet.sh)" = "Hello, World!" (exit code, at most 10 min)',
         "target      1",
         "checklist   3 items, 3 open",
         "protected   the spec, files named in checks, and the tests as the run finds them",
@@ -162,7 +162,7 @@ def test_the_starter_is_told_whole() -> None:
         "limit       calls none",
         "limit       iterations 10",
         "limit       steps 100 (built in)",
-        "limit       duration 30m",
+        "limit       duration 30 min",
         "limit       deadline none",
         "limit       idle none",
         "worst case  one call to small: $0.1400",

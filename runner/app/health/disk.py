@@ -15,7 +15,7 @@ from runner.app.places import State
 from runner.config.place import nearest, network_kind
 from runner.store.inspection import Inspected, inspect, unsettled
 from runner.store.lease import is_held
-from runner.values import format_usd
+from runner.values import counted, format_usd
 
 LEAST_FREE = 1_000_000_000
 _LEAST_FILES = 10_000
@@ -137,7 +137,7 @@ def _judged(path: Path, found: Inspected) -> Iterator[Finding]:
         yield Finding(Mark.NOTE, "database", f"too large to be checked within {_CHECK_S:.0f} s; nothing wrong so far")
     else:
         size = path.stat().st_size
-        text = f"version {found.version}, sound, {len(found.runs)} runs, {size / 1e6:.1f} MB"
+        text = f"version {found.version}, sound, {counted(len(found.runs), 'run')}, {size / 1e6:.1f} MB"
         yield Finding(Mark.OK, "database", text)
     if not found.wal:
         text = "is not in WAL mode: readers and writers wait for each other"
@@ -170,7 +170,12 @@ def runs(world: World) -> Iterator[Finding]:
     if len(lost) > _MOST_SHOWN:
         yield Finding(Mark.WARN, "runs", f"and {len(lost) - _MOST_SHOWN} more like these", "runner runs")
     if others := [run for run in standing if run not in lost]:
-        yield Finding(Mark.NOTE, "runs", f"{len(others)} stand open, the newest is {others[0]}", "runner runs")
+        yield Finding(
+            Mark.NOTE,
+            "runs",
+            f"{len(others)} {'stands' if len(others) == 1 else 'stand'} open, the newest is {others[0]}",
+            "runner runs",
+        )
     yield from _copies(place, kept)
     if not standing:
         yield Finding(Mark.OK, "runs", f"{len(driven)} going on, none stands open" if driven else "none stands open")
