@@ -1,4 +1,4 @@
-"""What next, for a run that failed: the detail says what happened, this says what usually helps."""
+"""What next, for a run that failed or stalled: the detail says what happened, this says what usually helps."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _PROVIDER = (
 
 def advice(stop: StopReason, state: State) -> Iterator[str]:
     """Lines for people; none where the reason says it all."""
+    if stop.kind is StopKind.STALLED and state.created is not None:
+        yield f"  help: see why: runner log {state.created.run}; change the spec or take another --model, then go on"
     if stop.kind is not StopKind.FAILED:
         return
     if stop.rule == "setup" and state.setup is not None:

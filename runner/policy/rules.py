@@ -140,11 +140,17 @@ def stalled(state: State, policy: Policy) -> StopReason | None:
     if len({one.tree for one in window}) == 1:
         return _stall("stall.tree", f"the same tree for {counted(limit, 'iteration')}")
     if recent[0].failures and len({(one.failures, one.score) for one in window}) == 1:
-        return _stall("stall.failure", f"the same failure for {limit} iterations: {recent[0].failures}")
+        return _stall("stall.failure", f"the same checks fail for {counted(limit, 'iteration')}{_failing(state)}")
     best = max((one.score for one in before if one.score is not None), default=None)
     if best is not None and all((one.score or 0.0) <= best for one in recent):
         return _stall("stall.score", f"no score above {best:.2f} in {counted(limit, 'iteration')}")
     return None
+
+
+def _failing(state: State) -> str:
+    """Which checks fail, by name: the last ones finished are those of the last scored iteration."""
+    names = [one.name for one in state.checks.results if one.score < 1.0] if state.checks else []
+    return f": {', '.join(names)}" if names else ""
 
 
 def _stall(rule: str, detail: str) -> StopReason:

@@ -14,6 +14,7 @@ from runner import decide as commands
 from runner.decide import decide
 from runner.events import facts
 from runner.policy.model import Policy
+from runner.policy.rules import stalled
 from runner.state import State, evolve
 from runner.values import (
     CallId,
@@ -332,6 +333,22 @@ def test_a_stall_names_its_evidence(scores, trees, rule):
     command = decide(state, replace(CHECKED, promise="X"), 1_000)
     assert isinstance(command, commands.Stop)
     assert command.reason.rule == rule
+
+
+def test_a_failure_that_stays_is_told_by_the_names_of_its_checks():
+    failing = (
+        CheckResult(name="it greets by name", exit_code=1, score=0.0),
+        CheckResult(name="it greets the world", exit_code=1, score=0.0),
+        CheckResult(name="it exists", exit_code=0, score=1.0),
+    )
+    rounds = [one_iteration(number, 0.5, f"t{number}") for number in range(1, 5)]
+    state = state_after(
+        BASE,
+        *(replace(e, results=failing) if isinstance(e, facts.ChecksFinished) else e for one in rounds for e in one),
+    )
+    stop = stalled(structs.replace(state, limits=Limits()), CHECKED)
+    assert stop is not None
+    assert stop.detail == "the same checks fail for 3 iterations: it greets by name, it greets the world"
 
 
 def test_a_better_score_is_no_stall():
