@@ -34,9 +34,10 @@ from runner.events.facts import (
     Warned,
     WorkspaceChanged,
 )
+from runner.policy.model import MOST_ATTEMPTS
 from runner.secrets import Vault, mask_patterns
 from runner.state import State
-from runner.values import Ms, format_left, format_usd
+from runner.values import Ms, format_duration, format_left, format_usd
 
 _WIDTH = 100
 
@@ -210,7 +211,17 @@ def _refused(event: CallRefused) -> str | None:
 
 
 def _unknown(event: CallUnknown, state: State) -> str:
-    return f"  call {event.call}: {event.reason}; its hold stays ({format_usd(state.money.unknown)} unknown so far)"
+    kept = f"its hold stays ({format_usd(state.money.unknown)} unknown so far)"
+    return f"  call {event.call}: {event.reason}; {kept}{_again(event, state)}"
+
+
+def _again(event: CallUnknown | CallReleased, state: State) -> str:
+    """When the next attempt comes; nothing where none does, because it was the last or somebody wants a stop."""
+    failed = state.iteration.failures if state.iteration else 0
+    if event.retry_after_ms is None or state.stop_asked is not None or not 0 < failed < MOST_ATTEMPTS:
+        return ""
+    seconds = -(-event.retry_after_ms // 1000)
+    return f"; again {f'in {format_duration(seconds)}' if seconds else 'now'} (attempt {failed + 1} of {MOST_ATTEMPTS})"
 
 
 def _call(event: Event, state: State) -> str | None:
@@ -222,7 +233,7 @@ def _call(event: Event, state: State) -> str | None:
         case CallUnknown():
             return _unknown(event, state)
         case CallReleased():
-            return f"  call {event.call}: {event.reason}; not billed"
+            return f"  call {event.call}: {event.reason}; not billed{_again(event, state)}"
         case CallRefused():
             return _refused(event)
         case HoldsWaited():

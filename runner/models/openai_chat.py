@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 OPENAI_URL = "https://api.openai.com/v1"
 
 _CONNECT_S = 5.0
+_NUMBER = re.compile(r"\A\[Errno -?\d+\] ")
 _OPTIONS: RequestOptions = {
     "headers": {"Content-Type": "application/json", "Accept": "text/event-stream"},
     # a redirect would be a second request
@@ -227,7 +229,9 @@ def _in_words(error: Exception) -> str:
         case httpx.ConnectTimeout():
             return "connecting took too long"
         case httpx.ConnectError():
-            return str(cause)[:200]  # the system's words (refused, unknown name, bad certificate): no request in them
+            # the system's words (refused, unknown name, bad certificate), without its number: no request in them
+            said = _NUMBER.sub("", str(cause)[:200])
+            return said[:1].lower() + said[1:]
         case httpx.TimeoutException():
             return "it was silent for too long"
         case httpx.TransportError():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_ATTEMPTS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -18,4 +20,4 @@ class Policy:
     min_output: int = 1024
     max_output: int = 16_384
     budget_wait_ms: int = 600_000
-    max_attempts: int = 5
+    max_attempts: int = MOST_ATTEMPTS

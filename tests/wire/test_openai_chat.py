@@ -185,6 +185,7 @@ def test_a_refused_connection_never_sent_anything():
         with pytest.raises(NeverSentError, match="refused") as caught:
             send(model(f"http://127.0.0.1:{taken.getsockname()[1]}/v1"))
     assert caught.value.retryable
+    assert caught.value.message.endswith(": connection refused")
 
 
 def test_a_name_that_does_not_exist_never_sent_anything():
