@@ -256,7 +256,10 @@ def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> No
     notes = [("unsandboxed", UNSANDBOXED)]
     created = recorder.state.created
     if created is not None and created.worktree:
-        notes.append(("worktree", f"works on a copy in {created.workspace}; edits of the spec count there"))
+        copied = build.spec_file_in(created)
+        edit = f"edit the spec in the copy: {copied}" if copied else f"the copy: {created.workspace}"
+        text = f"works on a copy; this folder does not change until: runner apply {created.run} ({edit})"
+        notes.append(("worktree", text))
     notes += [(f"note:{hashlib.sha256(note.encode()).hexdigest()[:12]}", note) for note in sources.notes]
     if (old := price_note(engine.entry)) is not None:
         notes.append(("old_price", old))

@@ -31,7 +31,7 @@ class RunFlags:
 
     model: Model = None
     unattended: Annotated[
-        bool | None, typer.Option("--unattended", help="Nobody watches: never ask, never wait for a person.")
+        bool | None, typer.Option("--unattended", help="Never ask; work in a copy (--in-place: here).")
     ] = None
     env_file: EnvFile = None
     prices: Prices = None
