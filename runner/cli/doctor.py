@@ -110,9 +110,11 @@ def _show(found: list[tuple[str, Finding]]) -> None:
 
 
 def _summary(failed: int, warned: int) -> str:
-    warnings = f"{warned} warning{'' if warned == 1 else 's'}"
+    from runner.values import counted
+
+    warnings = counted(warned, "warning")
     if failed:
-        return f"{failed} needed to run {'is' if failed == 1 else 'are'} missing or broken, {warnings}"
+        return f"{counted(failed, 'thing')} a run needs {'is' if failed == 1 else 'are'} missing or broken, {warnings}"
     return f"everything needed to run is there, {warnings}" if warned else "all well"
 
 

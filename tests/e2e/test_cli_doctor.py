@@ -142,7 +142,7 @@ def test_without_git_the_rest_is_looked_at_all_the_same(runner, tmp_path):
     assert only(said, "git")["mark"] == "fail"
     assert "install git 2.36" in only(said, "git")["fix"]
     assert only(said, "state")["mark"] == "ok"
-    assert "1 needed to run is missing" in runner("doctor").stdout
+    assert "1 thing a run needs is missing or broken" in runner("doctor").stdout
 
 
 def test_a_git_of_the_workspace_is_named_and_not_run(runner, tmp_path):
@@ -182,7 +182,7 @@ def test_a_state_directory_that_cannot_be_one_is_said_with_another_to_choose(run
     runner.env["RUNNER_STATE_DIR"] = str(runner.state / "below")
     assert "is no directory" in only(found(runner, "state", exit_code=1), "state")["finding"]
     runner.env["RUNNER_STATE_DIR"] = str(runner.cwd / "state")
-    assert "lies in this directory" in found(runner, "state", exit_code=1)["state"][0]["finding"]
+    assert "lies in this directory" in found(runner, "state", exit_code=1)["state place"][0]["finding"]
 
 
 @pytest.fixture

@@ -31,10 +31,10 @@ def state(world: World) -> Iterator[Finding]:
     there = nearest(root)
     if (kind := network_kind(root)) is not None:
         text = f"{root} is on a network file system ({kind}), where a database's locks do not hold"
-        yield Finding(Mark.FAIL, "state", text, _ELSEWHERE)
+        yield Finding(Mark.FAIL, "state place", text, _ELSEWHERE)
     if world.cwd is not None and root.resolve().is_relative_to(world.cwd.resolve()):
         text = f"{root} lies in this directory: no run works here, since its agent could write to it"
-        yield Finding(Mark.FAIL, "state", text, _ELSEWHERE)
+        yield Finding(Mark.FAIL, "state place", text, _ELSEWHERE)
     source = world.settings.state_dir.place
     if there == root:
         yield from _existing(root, source)
@@ -64,9 +64,9 @@ def _existing(root: Path, source: str) -> Iterator[Finding]:
         return
     yield Finding(Mark.OK, "state", f"{root} ({source}), writable, a database in WAL mode works")
     if status.st_uid != os.getuid():
-        yield Finding(Mark.WARN, "state", f"{root} belongs to another user", f"chown -R $(id -un) {root}")
+        yield Finding(Mark.WARN, "state rights", f"{root} belongs to another user", f"chown -R $(id -un) {root}")
     elif status.st_mode & 0o077:
-        yield Finding(Mark.NOTE, "state", "others may look into it; the next run closes it", f"chmod 700 {root}")
+        yield Finding(Mark.NOTE, "state rights", "others may look into it; the next run closes it", f"chmod 700 {root}")
 
 
 def _probe(root: Path) -> None:
