@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
 
 
 def checkpoints(
-    run: Annotated[str, typer.Argument(help="A run's id, the beginning or end of one, or `last`.")] = "last",
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
+    run: Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")] = "last",
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see the reference's page json.")] = False,
 ) -> None:
     """List a run's checkpoints: when, why, what changed.
 

@@ -35,7 +35,7 @@ def config(
     worktree: Worktree = None,
     path: Annotated[bool, typer.Option("--path", help="Print where your configuration file is, or would be.")] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a configuration file with every key.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """Show every setting: its value, and who says so.
 

@@ -26,7 +26,7 @@ def doctor(
     context: typer.Context,
     checks: Annotated[list[str] | None, typer.Argument(metavar="[CHECK]...", help="Make only these checks.")] = None,
     network: Annotated[bool, typer.Option("--network", help="Try a connection to the provider, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """Look over this machine: what works, and how to mend the rest.
 

@@ -63,7 +63,7 @@ def loop(
 
 def resume(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, the end of one, or `last`.")] = "last",
+    run: Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")] = "last",
     *,
     with_: RunFlags,
     limits: LimitFlags,

@@ -33,7 +33,7 @@ def models(  # noqa: PLR0917  one parameter per flag is how typer declares them
     model: Model = None,
     env_file: EnvFile = None,
     prices: Prices = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """List the models that have a price, and which one would be used.
 

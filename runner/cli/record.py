@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def record(
-    run: Annotated[str, typer.Argument(help="A run's id, the beginning or end of one, or `last`.")] = "last",
+    run: Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")] = "last",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; else standard output.")
     ] = None,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from runner.app.look import Picture, Round
 
-Run = Annotated[str, typer.Argument(help="A run's id, the beginning or end of one, or `last`.")]
+Run = Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def runs(
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see the reference's page json.")] = False,
 ) -> None:
     """List what ran: how it stands, what it reached and cost.
 
@@ -150,7 +150,7 @@ def _short_path(path: str) -> str:
 
 def show(
     run: Run = "last",
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> None:
     """Show one run whole: limits, money, checks, what is next.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from runner.app.look import Look
     from runner.cli.looking import Onlooker
 
-Run = Annotated[str, typer.Argument(help="A run's id, the beginning or end of one, or `last`.")]
+Run = Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Lines instead of the live view (also RUNNER_PLAIN=1).")]
 
 
@@ -92,7 +92,7 @@ def _live(onlooker: Onlooker) -> int:
 
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print the table once; so it is without a terminal.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list, see the reference's page json.")] = False,
 ) -> int:
     """Show all runs that go on or could go on, in one live table.
 

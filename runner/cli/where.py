@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def where(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> None:
     """List everything runner owns on this machine, with sizes.
 
@@ -77,7 +77,7 @@ def clean(
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="Age of a run's last event.")] = _OLD,
     everything: Annotated[bool, typer.Option("--all", help="Remove all of it, open runs and sums included.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see docs/reference/json.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """Remove old ended runs, or everything; list first, and ask.
 

@@ -134,7 +134,7 @@ class _Line:
             ) from None
         self.top = self._object(value, "the line")
 
-    def error(self, message: str, hint: str = "See docs/reference/recording.md.") -> ConfigError:
+    def error(self, message: str, hint: str = "See the reference's page recording.") -> ConfigError:
         return ConfigError(message, path=self._path, line=self._number, hint=hint)
 
     def reply(self) -> Recorded:

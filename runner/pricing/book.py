@@ -262,5 +262,5 @@ class _Reader:
         what = message[: place.start()] if place else message
         line, column = (int(place[1]), int(place[2])) if place else (None, None)
         return ConfigError(
-            f"not TOML: {what}", path=self._path, line=line, column=column, hint="See docs/reference/prices.md."
+            f"not TOML: {what}", path=self._path, line=line, column=column, hint="See the reference's page prices."
         )

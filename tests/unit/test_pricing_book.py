@@ -87,8 +87,8 @@ def test_the_digest_names_the_content_and_nothing_else():
         (MINE.replace("4096", "0"), "p:7", "`max_output` is not a number of tokens: 0", "16384"),
         ("[models.gpt-5]\ninput = 1\n", "p", "'gpt-5' is no model", "in quotes"),
         ('input = "1"\n', "p:1", "unknown key `input`", "Known keys"),
-        ('[models."a/b"\ninput = 1\n', "p:1:14", "not TOML", "prices.md"),
-        ('[models."a/b"]\n[models."a/b"]\n', "p:2:14", "not TOML", "prices.md"),
+        ('[models."a/b"\ninput = 1\n', "p:1:14", "not TOML", "page prices"),
+        ('[models."a/b"]\n[models."a/b"]\n', "p:2:14", "not TOML", "page prices"),
     ],
 )
 def test_a_broken_price_file_is_refused_with_its_line(text: str, where: str, what: str, hint: str):
