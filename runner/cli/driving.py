@@ -213,6 +213,8 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
             shown.append(f"{value} {unit} ({sources[name]})")
     if limits.duration_s is not None:
         shown.append(f"{format_duration(limits.duration_s)} ({sources['duration_s']})")
+    if chosen.choice.kind == "replay":
+        say("note: a recording answers; nothing is paid, sums are what it would cost")
     say(f"limits {', '.join(shown)}")
 
 
