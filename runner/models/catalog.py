@@ -97,6 +97,8 @@ def _replay(choice: Choice, book: Book, tools: tuple[ToolDefinition, ...], folde
     path = Path(choice.name)
     try:
         text = ((folder or Path()) / path.expanduser()).read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(f"no recording at {path}", hint="make one: runner record RUN -o FILE") from None
     except OSError as error:
         raise NotFoundError(f"recording {path}: {error.strerror}", hint="Write --model replay:FILE.") from None
     except UnicodeDecodeError:

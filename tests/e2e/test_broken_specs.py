@@ -122,7 +122,7 @@ def test_an_empty_folder_has_no_spec(runner, model):
         (("loop", "spec.md", "--max-duration", "9" * 20 + "d"), "--max-duration: more than ten years"),
         (("loop", "spec.md", "--deadline", "25:00"), "--deadline: not a time: '25:00'"),
         (("loop", "spec.md", "--max-cost", "1", "--no-budget"), "--no-budget and --max-cost were both given"),
-        (("loop", "spec.md", "--model", "replay:nowhere.jsonl"), "recording nowhere.jsonl: No such file"),
+        (("loop", "spec.md", "--model", "replay:nowhere.jsonl"), "no recording at nowhere.jsonl"),
         (("loop", "spec.md", "--model", "claude"), "unknown model 'claude'"),
         (("loop", "spec.md", "--prices", "nowhere.toml"), "cannot read the prices"),
         (("resume", "20990101-000000-abcd"), "nothing was ever run"),
