@@ -149,8 +149,8 @@ def told(changed: Changed) -> list[str]:
     if now.overrun:
         until = "" if changed.ends is None else f", or the {now.period} ends ({changed.ends})"
         texts.append(
-            f"  already {format_usd(now.overrun)} above it: admits no call until the limit is raised to"
-            f" {format_usd(used)} or more{until}"
+            f"  already {format_usd(now.overrun)} above it: admits no call until the limit is above {format_usd(used)}"
+            f" by what the call may cost{until}"
         )
     elif changed.ends is not None:
         texts.append(f"  this {now.period} ends {changed.ends}")
