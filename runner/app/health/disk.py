@@ -197,4 +197,7 @@ def _copies(place: State, kept: dict[str, dict[str, object]]) -> Iterator[Findin
         yield Finding(Mark.WARN, "worktrees", f"{path} belongs to no run", f"rm -r {path}")
     if ended:
         text = f"{len(ended)} working copies of ended runs are kept, the newest of {ended[-1].name}"
-        yield Finding(Mark.NOTE, "worktrees", text, f"runner apply {ended[-1].name}, then runner clean")
+        if len(ended) == 1:
+            text = f"the working copy of {ended[0].name}, an ended run, is kept"
+        fix = f"runner apply {ended[-1].name}; then runner clean --older-than 0s, which removes every ended run"
+        yield Finding(Mark.NOTE, "worktrees", text, fix)
