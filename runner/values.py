@@ -47,6 +47,12 @@ def format_left(amount: NanoUsd | None) -> str:
     return _shown_usd(amount if amount is None else max(0, amount), ROUND_FLOOR)
 
 
+def written_usd(amount: NanoUsd) -> str:
+    """Show an amount as somebody wrote it: exactly, with four decimals or as many more as it has."""
+    dollars, _, decimals = f"{Decimal(amount) / NANO:.9f}".partition(".")
+    return f"${dollars}.{decimals.rstrip('0').ljust(4, '0')}"
+
+
 def _shown_usd(amount: NanoUsd | None, rounding: str) -> str:
     if amount is None:
         return "unlimited"
@@ -70,12 +76,6 @@ def parse_duration(text: str) -> int:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens one call used, as the provider reported them.
-
-    `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes reasoning.
-    """
 _TWO_DAYS = 2 * 86_400
 
 
@@ -92,6 +92,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens one call used, as the provider reported them.
+
+    `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes reasoning.
+    """
 
     input_tokens: int
     output_tokens: int

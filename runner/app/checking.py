@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from runner import config
 from runner.app.clock import SystemClock
-from runner.app.plan import Asked, Plan, chosen, read
-from runner.config import Settings
+from runner.app.firstcall import input_bound
+from runner.app.plan import Asked, Draft, Plan, chosen, read
 from runner.config.limits import FLAGS
 from runner.errors import ConfigError
-from runner.pricing.book import Entry
+from runner.pricing.book import Entry, hold_percent
 from runner.spec.check import InForce, Price, Understood, understood
 from runner.values import Limits
+
+NO_MODEL = "no model can be chosen: set OPENAI_API_KEY, or name one with --model"
 
 
 def in_force(plan: Plan, asked: Asked) -> InForce:
     """The limits and the price a planned run is held to."""
-    price = _price(plan.entry, plan.sources.settings)
+    price = _price(plan, plan.entry, plan.limits)
     return _in_force(plan.limits, plan.limit_sources, price, require_verified=asked.require_verified)
 
 
-def check(asked: Asked) -> tuple[Understood, str]:
-    """What was understood of a spec, without any key, and why there is no price ("" = there is one).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was understood of a spec, without any key.
+
+    `no_price` says why there is no price, `cannot` why a loop could not use the model; "" where all is well.
+    """
+
+    told: Understood
+    no_price: str
+    cannot: str
+
+
+def check(asked: Asked) -> Checked:
+    """Understand a spec, price it, and say whether a loop could use its model.
 
     Raises ConfigError for a spec that cannot be read, and for a model that is named but has no price.
     """
@@ -32,23 +47,36 @@ def check(asked: Asked) -> tuple[Understood, str]:
     price, why = None, ""
     try:
         _, entry = chosen(sources, spec, asked.cwd, without_key=True)
-        price = _price(entry, sources.settings)
+        price = _price(draft, entry, limits)
     except ConfigError as error:
         if sources.settings.model.value is not None:
             raise
         why = error.message
     world = _in_force(limits, limit_sources, price, require_verified=asked.require_verified)
-    return understood(spec, world), why
+    return Checked(told=understood(spec, world), no_price=why, cannot=_cannot(draft, asked))
 
 
-def _price(entry: Entry, settings: Settings) -> Price:
+def _cannot(draft: Draft, asked: Asked) -> str:
+    try:
+        chosen(draft.sources, draft.spec, asked.cwd)
+    except ConfigError as error:
+        named = draft.sources.settings.model.value is not None
+        return error.message if named else NO_MODEL
+    return ""
+
+
+def _price(draft: Draft, entry: Entry, limits: Limits) -> Price:
+    settings = draft.sources.settings
+    most = min(entry.max_output, settings.max_output.value)
     return Price(
         model=entry.name,
         input=entry.price.dearest_input,
         output=entry.price.output,
         context=entry.context,
-        max_output=min(entry.max_output, settings.max_output.value),
-        min_output=settings.min_output.value,
+        max_output=most,
+        min_output=min(settings.min_output.value, most),
+        overhead=input_bound(draft, entry, limits) - len(draft.spec.text.encode()),
+        hold_percent=hold_percent(entry, SystemClock().now()),
     )
 
 

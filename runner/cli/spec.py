@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -56,12 +57,24 @@ def check(
 
     keys = context.obj if isinstance(context.obj, Keys) else Keys()
     asked = Asked(spec=file, cwd=here(), environ=os.environ, keys=keys, flags=Flags(model=model, prices=prices))
-    told, no_price = checked(asked)
-    note = f"no price: {no_price}" if no_price else ""
+    found = checked(asked)
+    told = found.told
+    note = f"no price: {found.no_price}" if found.no_price else ""
     vault = keys.vault()
     if as_json:
         typer.echo(vault.mask(json.dumps({**told.data, "notes": [*told.notes, *filter(None, [note])]})))
     else:
         say(*(vault.mask(line) for line in [*told.lines, *([f"note        {note}"] if note else [])]))
-        say("something is wrong: see `problem`" if told.problems else "it can run: runner loop")
+        last = "something is wrong: see `problem`" if told.problems else _next(found.cannot, file, model, prices)
+        say(vault.mask(last))
     return 2 if told.problems else 0
+
+
+def _next(cannot: str, file: str | None, model: str | None, prices: Path | None) -> str:
+    """The loop of what was typed, or why there can be none yet."""
+    if cannot:
+        return f"the spec is sound, but {cannot}"
+    words = ["runner", "loop", *([file] if file else [])]
+    words += ["--model", model] if model else []
+    words += ["--prices", str(prices)] if prices else []
+    return f"next: {shlex.join(words)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.errors import ConfigError
 from runner.spec.model import Spec
-from runner.values import Limits, Ms, NanoUsd, PicoUsd, format_usd
+from runner.values import Limits, Ms, NanoUsd, PicoUsd, format_usd, written_usd
 
 _PICO_PER_NANO = 1000
 
@@ -16,8 +16,9 @@ _PICO_PER_NANO = 1000
 class Price:
     """What a model's calls cost at worst: pico-USD per token, and bounds in tokens.
 
-    `context` bounds a call's input and `max_output` its reply; `overhead` is what runner itself adds to the first
-    request (instructions and tools); a reply below `min_output` is not asked for.
+    `context` bounds a call's input and `max_output` its reply; `overhead` is what the first request is
+    longer than the spec (instructions and tools); a reply below `min_output` is not asked for. `hold_percent` is what
+    is held of a price: more than 100 of an old one.
     """
 
     model: str
@@ -27,6 +28,7 @@ class Price:
     max_output: int
     min_output: int = 1024
     overhead: int = 0
+    hold_percent: int = 100
 
     def call(self, input_tokens: int, output_tokens: int) -> NanoUsd:
         """The cost of a call, rounded up once per token class."""
@@ -39,7 +41,8 @@ class Price:
 
     def least_call(self, spec: Spec) -> NanoUsd:
         """What must be held for the smallest first call."""
-        return self.call(len(spec.text.encode()) + self.overhead, self.min_output)
+        least = self.call(len(spec.text.encode()) + self.overhead, self.min_output)
+        return -(-least * self.hold_percent // 100)
 
     @property
     def worst_call(self) -> NanoUsd:
@@ -135,7 +138,7 @@ def _too_small(spec: Spec, world: InForce) -> Iterator[ConfigError]:
             spec,
             world,
             "usd",
-            f"usd {format_usd(limits.usd)} is less than one call to {price.model} may cost ({format_usd(least)})",
+            f"usd {written_usd(limits.usd)} is less than one call to {price.model} may cost ({format_usd(least)})",
             f"raise it to {format_usd(least)} at least, or take a cheaper model",
         )
     if limits.tokens and limits.tokens < (tokens := price.least_tokens(spec)):

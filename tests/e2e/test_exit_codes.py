@@ -117,7 +117,7 @@ SCENARIOS = {
     "misspelt flag": (2, lambda r: loop(r, "--max-csot", "1")),
     "money": (
         3,
-        lambda r: loop(r, "--max-cost", "0.013", "-n", "90", spec="---\nstall: none\n---\n# Work\n\nDo it.\n"),
+        lambda r: loop(r, "--max-cost", "0.02", "-n", "90", spec="---\nstall: none\n---\n# Work\n\nDo it.\n"),
     ),
     "iterations": (4, lambda r: loop(r, "-n", "1")),
     "stalled": (5, lambda r: loop(r, spec=STALLS)),
