@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import config
+from runner.app.goon import resume_command
 from runner.app.places import State
 from runner.errors import ConfigError, NotFoundError, StateError
 from runner.events.facts import CallSettled, CheckpointMade, ChecksFinished, Warned
@@ -225,29 +226,7 @@ def next_command(found: Picture) -> str:
         case None:
             return f"runner resume {run}"
         case _:
-            return resume_command(run, stop)
-
-
-_RAISED_BY = {
-    "budget.usd": "--max-cost USD",
-    "budget.tokens": "--max-tokens N",
-    "budget.calls": "--max-calls N",
-    "budget.iterations": "--max-iterations N",
-    "budget.duration": "--max-duration TIME",
-    "budget.deadline": "--deadline WHEN",
-}
-
-
-def resume_command(run: str, stop: StopReason) -> str:
-    """The command that goes on with a stopped run, with the flag that raises the limit of its own that stopped it."""
-    raised = stop.kind in {StopKind.BUDGET, StopKind.LIMIT} and not shared_budget(run, stop)
-    flag = _RAISED_BY.get(stop.rule.partition(" of ")[0], "") if raised else ""
-    return f"runner resume {run} {flag}".rstrip()
-
-
-def shared_budget(run: str, stop: StopReason) -> bool:
-    """Whether a budget stopped it that other runs share: no flag raises that, `runner budget set` does."""
-    return stop.kind is StopKind.BUDGET and not stop.rule.endswith(f"run:{run}")
+            return resume_command(run, stop, found.state)
 
 
 _LIMITS = (

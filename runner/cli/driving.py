@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +13,20 @@ from pathlib import Path
 from runner import config
 from runner.app import checking, drive, plan
 from runner.app.clock import SystemClock
-from runner.app.look import resume_command, shared_budget
+from runner.app.goon import loop_command, raise_command, resume_command, shared_budget
 from runner.app.places import State
 from runner.cli.edge import notice, tell
 from runner.cli.ending import told
 from runner.cli.lines import PlainScreen
 from runner.cli.live.terminal import coloured, fit
-from runner.errors import ConfigError, NotFoundError, RefusedError
+from runner.errors import ConfigError, NotFoundError, RefusedError, StateError
 from runner.log.stream import stream
 from runner.spec.check import understood
 from runner.spec.model import Spec
 from runner.spec.parse import parse_spec
 from runner.state import State as RunState
 from runner.store import journal
+from runner.store.database import Database
 from runner.store.recorder import open_run
 from runner.store.summary import summary
 from runner.values import Limits, StopKind, StopReason, format_duration, format_usd
@@ -91,9 +92,24 @@ def dry_run(asked: plan.Asked, view: View) -> int:
     if view.as_json:
         sys.stdout.write(vault.mask(json.dumps(dict(told.data))) + "\n")
     else:
-        lines = [*told.lines, f"workspace   {chosen.workspace}", "dry run: nothing was sent"]
+        lines = [*told.lines, f"workspace   {chosen.workspace}", *_would_go_on(chosen), "dry run: nothing was sent"]
         printed(*(vault.mask(line) for line in lines))
     return 2 if told.problems else 0
+
+
+def _would_go_on(chosen: plan.Plan) -> Iterator[str]:
+    """The open run that a loop of this spec would go on with, if one can be seen without writing."""
+    place = State(chosen.sources.settings.state_dir.value.expanduser())
+    if not place.database.exists():
+        return
+    try:
+        database = Database(place.database, read_only=True)
+    except StateError:
+        return  # one of an older runner is brought up to date by the first command that writes
+    found = drive.open_run_of(database, chosen)
+    database.close()
+    if found is not None:
+        yield f"would go on with run {found.id} (--new starts another)"
 
 
 def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
@@ -186,14 +202,14 @@ def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
         return
     if stop.kind is StopKind.BOUND_VIOLATED:
         msg = f"run {run} was stopped because more was billed than held: {stop.detail}"
-        raise RefusedError(msg, hint="correct the price (--prices), then start another: runner loop SPEC --new")
+        raise RefusedError(msg, hint=f"correct the price (--prices), then start another: {loop_command(state)}")
     if stop.kind in {StopKind.DONE, StopKind.ABANDONED}:
         msg = f"run {run} is over: {stop.kind}"
-        raise RefusedError(msg, hint="start another: runner loop SPEC --new")
+        raise RefusedError(msg, hint=f"start another: {loop_command(state)}")
     # a shared budget may have been raised, or its period have ended: the next call will tell
     if stop.kind in _RAISE and limits == state.limits and not shared_budget(run, stop):
         msg = f"run {run} was stopped by {stop.rule}, and no limit was raised"
-        raise RefusedError(msg, hint=resume_command(run, stop))
+        raise RefusedError(msg, hint=resume_command(run, stop, state))
 
 
 def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
@@ -206,6 +222,8 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
         f"model {chosen.model} ({chosen.choice.why}; "
         f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {chosen.entry.as_of})"
     )
+    if chosen.choice.kind == "replay":
+        say("note: a recording answers; nothing is paid, sums are what it would cost")
     shown = [f"{format_usd(limits.usd)} ({sources['usd']})"]
     for name, unit in (("tokens", "tokens"), ("calls", "calls"), ("iterations", "iterations"), ("steps", "steps each")):
         value: int | None = getattr(limits, name)
@@ -213,8 +231,6 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
             shown.append(f"{value} {unit} ({sources[name]})")
     if limits.duration_s is not None:
         shown.append(f"{format_duration(limits.duration_s)} ({sources['duration_s']})")
-    if chosen.choice.kind == "replay":
-        say("note: a recording answers; nothing is paid, sums are what it would cost")
     say(f"limits {', '.join(shown)}")
 
 
@@ -224,6 +240,7 @@ def _end(stop: StopReason, state: RunState, access: drive.Access, view: View) ->
         sys.stdout.write(json.dumps(summary(state)) + "\n")
         return stop.exit_code
     show = PlainScreen(access.vault).say
-    for line in told(stop, state):
+    run = state.created.run if state.created else ""
+    for line in told(stop, state, raise_it=raise_command(access.database, run, stop, state)):
         show(line)
     return stop.exit_code

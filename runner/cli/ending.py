@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runner.app.look import resume_command, shared_budget
+from runner.app.goon import resume_command
 from runner.cli.advice import advice
 from runner.state import State
 from runner.values import StopKind, StopReason, counted, format_usd
@@ -26,9 +26,8 @@ _HEADLINE = {
 }
 
 
-def told(stop: StopReason, state: State) -> Iterator[str]:
-    """The lines a person reads last."""
-    run = state.created.run if state.created else ""
+def told(stop: StopReason, state: State, *, raise_it: str) -> Iterator[str]:
+    """The lines a person reads last. `raise_it` is the command that raises the shared budget that stopped the run."""
     headline = _HEADLINE[stop.kind]
     if stop.kind is StopKind.DONE:
         headline += ", verified" if stop.verified else " (claimed, NOT verified: the spec has no checks)"
@@ -45,18 +44,19 @@ def told(stop: StopReason, state: State) -> Iterator[str]:
     work = f"{counted(state.iterations, 'iteration')}, {counted(state.steps, 'step')}"
     yield f"  best score {score}, {work}, last checkpoint {number}"
     copied = state.created is not None and state.created.worktree
-    rows = _next(stop, run, copied=copied)
+    rows = _next(stop, state, copied=copied, raise_it=raise_it)
     wide = max(len(name) for name, _ in rows)
     yield from (f"  {name:<{wide}}  {command}" for name, command in rows)
 
 
-def _next(stop: StopReason, run: str, *, copied: bool) -> list[tuple[str, str]]:
+def _next(stop: StopReason, state: State, *, copied: bool, raise_it: str) -> list[tuple[str, str]]:
     """What to do now: a word for it and the command, one a line, so that each can be copied whole."""
+    run = state.created.run if state.created else ""
     look, log = ("look", f"runner show {run}"), ("log", f"runner log {run}")
     if stop.kind is StopKind.DONE:
         home = [("bring it home", f"runner apply {run}")] if copied else []
         return [*home, look, ("changes", f"runner diff {run} 0 last"), log]
     if stop.kind is StopKind.BOUND_VIOLATED:
         return [look, log]
-    shared = [("raise it", "runner budget set (see runner budget show)")] if shared_budget(run, stop) else []
-    return [*shared, ("go on", resume_command(run, stop)), look]
+    shared = [("raise it", raise_it)] if raise_it else []
+    return [*shared, ("go on", resume_command(run, stop, state)), look]

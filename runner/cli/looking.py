@@ -44,7 +44,7 @@ class Onlooker:
     """One run, read as it grows."""
 
     def __init__(self, found: Look, run: str) -> None:
-        self._found, self.run = found, run
+        self._found, self.run, self.database = found, run, found.database
         self._follower = Follower(found.database, run)
         self._place = found.state.run(run)
         self.before: deque[tuple[Ms, Event, State]] = deque(maxlen=60)

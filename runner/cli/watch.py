@@ -50,12 +50,14 @@ def watch(run: Run = "last", plain: Plain = False) -> int:
 
 
 def _ended(onlooker: Onlooker) -> int:
+    from runner.app.goon import raise_command
     from runner.cli.ending import told
     from runner.cli.output import say
 
     state = onlooker.state
     if state.stopped is not None:
-        say(*told(state.stopped, state))
+        raise_it = raise_command(onlooker.database, onlooker.run, state.stopped, state)
+        say(*told(state.stopped, state, raise_it=raise_it))
     return 0
 
 

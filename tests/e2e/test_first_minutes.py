@@ -241,7 +241,7 @@ VALUES = {
     ),
     "too little for one call": Slip(
         ("loop", "spec.md", "--max-cost", "0.0000001"),
-        "error: --max-cost: usd $0.0001 is less than one call to openai/… may cost ($…)\n"
+        "error: --max-cost: usd $0.0000001 is less than one call to openai/… may cost ($…)\n"
         "  help: raise it to $… at least, or take a cheaper model",
     ),
     "a deadline in the past": Slip(
@@ -355,7 +355,7 @@ def test_a_run_that_is_unknown_ambiguous_or_over_is_told_apart(runner):
     assert {name: done.returncode for name, done in told.items()} == {"unknown": 2, "ambiguous": 2, "over": 1}
     assert told["unknown"].stderr == "error: there is no run 'nope'\n  help: see `runner runs`; `last` is the newest\n"
     assert fits(told["ambiguous"].stderr, "error: '2' means 2 runs: …, …\n  help: write more of the id")
-    assert fits(told["over"].stderr, "error: run … is over: done\n  help: start another: runner loop SPEC --new")
+    assert fits(told["over"].stderr, "error: run … is over: done\n  help: start another: runner loop …/spec.md")
 
 
 def test_a_setup_that_fails_shows_what_it_said(runner):
