@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.cells import get_character_cell_size
-
 _TAB = "    "
 _ELLIPSIS = "…"
 
@@ -42,7 +40,16 @@ def _shown(one: str) -> str:
 
 def cells(text: str) -> int:
     """How many cells a cleaned text takes."""
-    return len(text) if text.isascii() else sum(map(get_character_cell_size, text))
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def _cells_of(letter: str) -> int:
+    if letter.isascii():
+        return 1
+    # only who shows more than ASCII needs the table
+    from rich.cells import get_character_cell_size
+
+    return get_character_cell_size(letter)
 
 
 def cut(text: str, width: int) -> str:
@@ -66,7 +73,7 @@ def cut_left(text: str, width: int) -> str:
 def _head(text: str, width: int) -> str:
     taken = 0
     for index, one in enumerate(text):
-        taken += get_character_cell_size(one)
+        taken += _cells_of(one)
         if taken > width:
             return text[:index]
     return text
