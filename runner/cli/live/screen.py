@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from runner.app.present import Streamed, Streams, Ticks
 from runner.cli.edge import let_go
@@ -114,14 +114,22 @@ class LiveScreen:
         try:
             yield
         finally:
-            # an impatient Ctrl-C must not leave a terminal without its cursor; it ends what is printed after this
-            with ignored(signal.SIGINT):
-                self._over.set()
-                self._wake.set()
-                # first what needs no writing: a terminal that takes nothing more holds up the rest
-                self._terminal.unhush()
-                thread.join()
-                self._leave()
+            # an impatient Ctrl-C must not leave a terminal without its cursor: whenever one comes, this begins anew
+            over = False
+            while not over:
+                with suppress(KeyboardInterrupt):
+                    self._end(thread)
+                    over = True
+
+    def _end(self, thread: threading.Thread) -> None:
+        """Give the terminal back for good; as often as you like."""
+        with ignored(signal.SIGINT):
+            self._over.set()
+            self._wake.set()
+            # first what needs no writing: a terminal that takes nothing more holds up the rest
+            self._terminal.unhush()
+            thread.join()
+            self._leave()
 
     def pause(self) -> None:
         """Give the terminal back, until `go_on`."""
