@@ -48,6 +48,7 @@ class WorkspaceGuard:
         self._accepted = accepted
         self._known: dict[str, tuple[_Stamp, str]] = {}
         self._base_digests: dict[str, str] = {}
+        self._found: tuple[int, int, str] | None = None
 
     def base(self) -> Mapping[str, str]:
         """Digests of the protected files as checkpoint 0 has them."""
@@ -59,14 +60,14 @@ class WorkspaceGuard:
 
     def look(self) -> Mapping[str, str]:
         """Digests as `Protection.digest` makes them: ticks in the spec, and parts that steer nothing, do not show."""
-        root = os.path.realpath(self._workspace.root)
+        root = self._root()
         folders = {root: True}
         return {path: self._digest(root, path, folders) for path in self._paths}
 
     def differing(self) -> tuple[str, ...]:
         accepted = self._accepted()
         changed = {change.path for change in self._workspace.changes(self._base, self._workspace.snapshot().tree)}
-        root = os.path.realpath(self._workspace.root)
+        root = self._root()
         folders = {root: True}
         differing: list[str] = []
         for path in sorted(changed & self._protection.paths):
@@ -74,6 +75,16 @@ class WorkspaceGuard:
             if digest != self._base_digest(path) and digest != accepted.get(path):
                 differing.append(path)
         return tuple(differing)
+
+    def _root(self) -> str:
+        """Where the workspace is, links resolved: walked anew when another directory stands there."""
+        try:
+            here = self._workspace.root.stat()
+        except OSError:
+            return os.path.realpath(self._workspace.root)
+        if self._found is None or self._found[:2] != (here.st_dev, here.st_ino):
+            self._found = (here.st_dev, here.st_ino, os.path.realpath(self._workspace.root))
+        return self._found[2]
 
     def _base_digest(self, path: str) -> str:
         return self.base()[path]

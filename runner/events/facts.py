@@ -413,11 +413,12 @@ Proposal: TypeAlias = Event | DispatchCall | StartTool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamped:
-    """An event with its place in the journal. `prev` and `hash` are hex SHA-256."""
+    """An event with its place in the journal. `body` is its canonical JSON, `prev` and `hash` are hex SHA-256."""
 
     run: str
     seq: int
     at: Ms
     event: Event
+    body: str
     prev: str
     hash: str

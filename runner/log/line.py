@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-from runner.events.codec import encode
 from runner.events.facts import Stamped
 from runner.secrets import Vault, mask_patterns, may_hold_pattern
 from runner.values import Ms
@@ -66,13 +66,12 @@ def rows_of(run: str, stored: Iterable[Stored]) -> Iterator[Row]:
 
 def row_of(stamped: Stamped) -> Row:
     """Show a recorded event the way the journal stores it."""
-    event = stamped.event
     return Row(
         run=stamped.run,
         seq=stamped.seq,
         at=stamped.at,
-        kind=type(event).__name__,
-        body=encode(event),
+        kind=type(stamped.event).__name__,
+        body=stamped.body,
         prev=stamped.prev,
         hash=stamped.hash,
     )
@@ -80,7 +79,13 @@ def row_of(stamped: Stamped) -> Row:
 
 def iso(at: Ms) -> str:
     """Write a moment as ISO 8601 in UTC with milliseconds."""
-    return f"{(_EPOCH + timedelta(milliseconds=at)).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+    second, ms = divmod(at, 1000)
+    return f"{_second(second)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat().removesuffix("+00:00")
 
 
 def render(row: Row, vault: Vault | None = None) -> bytes:
@@ -89,7 +94,7 @@ def render(row: Row, vault: Vault | None = None) -> bytes:
     Known secrets are kept out where text enters a run. Should one stand in the journal all the same, `vault` masks it
     here, and the line says so by `masked`: whoever verifies it may not know that secret.
     """
-    body: _Value = msgspec.json.decode(row.body)
+    masked = vault is not None and vault.found_in(row.body) is not None
     fields: dict[str, object] = {
         "seq": row.seq,
         "at": iso(row.at),
@@ -97,15 +102,23 @@ def render(row: Row, vault: Vault | None = None) -> bytes:
         "kind": row.kind,
         "prev": row.prev,
         "hash": row.hash,
-        "body": body,
+        "body": _shown(row.body, vault if masked else None),
         "v": VERSION,
     }
-    if vault is not None and vault.found_in(row.body) is not None:
-        body = fields["body"] = _each_text(body, vault.mask)
+    if masked:
         fields["masked"] = True
-    if _may_not_fit(row.body):
-        fields["body"] = _fit(body)
     return sealed(msgspec.json.encode(fields))
+
+
+def _shown(body: str, vault: Vault | None) -> object:
+    """A body made to fit, with the secrets masked that `vault` knows in it; the usual one as it is stored."""
+    too_much = _may_not_fit(body)
+    if vault is None and not too_much:
+        return msgspec.Raw(body.encode())
+    value: _Value = msgspec.json.decode(body)
+    if vault is not None:
+        value = _each_text(value, vault.mask)
+    return _fit(value) if too_much else value
 
 
 def _may_not_fit(body: str) -> bool:

@@ -116,7 +116,6 @@ class RunLog:
         if not self._pending:
             return
         fd, data = self._open(), b"".join(self._pending)
-        end = os.fstat(fd).st_size
         written = 0
         try:
             while written < len(data):
@@ -124,7 +123,7 @@ class RunLog:
         except OSError:
             # a half line would be taken for tampering; where even this fails, the next start cuts it
             with suppress(OSError):
-                os.ftruncate(fd, end)
+                os.ftruncate(fd, os.fstat(fd).st_size - written)
             raise
         self._pending.clear()
 

@@ -7,21 +7,18 @@ can cut it. The SDK loads with the first call.
 
 from __future__ import annotations
 
-import gc
 import json
 import re
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from runner.errors import LostError, ModelError, NeverSentError
 from runner.models.alarms import Alarms
 from runner.models.assembly import Assembly, GarbledError
-from runner.models.connection import KEPT_S, Line, Wire
+from runner.models.connection import Line
 from runner.models.openai_errors import refusal
 from runner.models.sse import values
 from runner.models.wire import chat_body, encode_message, encode_tools
@@ -30,12 +27,12 @@ from runner.values import CallId
 
 if TYPE_CHECKING:
     import httpx
-    from openai import OpenAI
     from openai._types import RequestOptions
+
+    from runner.models.openai_client import Way
 
 OPENAI_URL = "https://api.openai.com/v1"
 
-_CONNECT_S = 5.0
 _NUMBER = re.compile(r"\A\[Errno -?\d+\] ")
 _OPTIONS: RequestOptions = {
     "headers": {"Content-Type": "application/json", "Accept": "text/event-stream"},
@@ -46,15 +43,6 @@ _OPTIONS: RequestOptions = {
 }
 _REST_S = 0.2
 _ALARMS = Alarms()
-_NO_KEY = "none"  # the SDK insists on a key; a server of one's own ignores it
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """What one thread calls with."""
-
-    wire: Wire
-    client: OpenAI
 
 
 class OpenAIChat:
@@ -106,13 +94,13 @@ class OpenAIChat:
                 raise NeverSentError("stopped before the request left")
             return self._send(call, body, way, line, on_text)
 
-    def _send(self, call: CallId, body: bytes, way: _Way, line: Line, on_text: Callable[[str], None]) -> Completion:
+    def _send(self, call: CallId, body: bytes, way: Way, line: Line, on_text: Callable[[str], None]) -> Completion:
         import httpx
         from openai import APIStatusError, OpenAIError
 
         assembly = Assembly(call, on_text)
         try:
-            with closing(_post(way.client, body)) as response:
+            with closing(_post(way, body)) as response:
                 self._refuse_page(response.headers.get("content-type", ""))
                 pieces = response.iter_bytes()
                 for chunk in values(pieces):
@@ -132,33 +120,13 @@ class OpenAIChat:
         except (OpenAIError, httpx.HTTPError, ValueError) as error:
             raise self._broken(line, _in_words(error)) from None
 
-    def _way(self) -> _Way:
+    def _way(self) -> Way:
         """This thread's way to the provider, made with its first call."""
         if (way := getattr(self._ways, "own", None)) is None:
-            way = self._ways.own = self._made()
-        return cast("_Way", way)
+            from runner.models.openai_client import way as made
 
-    def _made(self) -> _Way:
-        import httpx
-        from openai import DefaultHttpxClient, OpenAI, Timeout
-
-        # what the SDK brought along stays as long as the process: no collection need walk it again
-        gc.freeze()
-        wire = Wire()
-        timeout = Timeout(self._idle_s, connect=min(_CONNECT_S, self._idle_s))
-        client = OpenAI(
-            api_key=self._key or _NO_KEY,
-            base_url=self._url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultHttpxClient(
-                timeout=timeout,
-                verify=_trusted(self._url),
-                limits=httpx.Limits(max_keepalive_connections=1, keepalive_expiry=KEPT_S),
-                event_hooks={"request": [wire.watch]},
-            ),
-        )
-        return _Way(wire, client)
+            way = self._ways.own = made(self._url, "chat/completions", key=self._key, idle_s=self._idle_s)
+        return cast("Way", way)
 
     def _refused(self, response: httpx.Response) -> ModelError:
         try:
@@ -195,13 +163,13 @@ class OpenAIChat:
         return self._url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
-def _post(client: OpenAI, body: bytes) -> httpx.Response:
+def _post(way: Way, body: bytes) -> httpx.Response:
     """Send the request; give the response with its headers, the body still to come."""
     import httpx
     from openai import Stream
 
-    opened: object = client.post(
-        "/chat/completions",
+    opened: object = way.client.post(
+        way.url,
         cast_to=httpx.Response,
         content=body,
         options=_OPTIONS,
@@ -210,13 +178,6 @@ def _post(client: OpenAI, body: bytes) -> httpx.Response:
     )
     # the SDK hands the response over as it is where that is what it should cast to, whatever the stream's class
     return cast("httpx.Response", opened)
-
-
-def _trusted(url: str) -> ssl.SSLContext:
-    """The certificates to trust; none at all for a plain URL, which has no use for them."""
-    import httpx
-
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http://") else httpx.create_ssl_context()
 
 
 def _in_words(error: Exception) -> str:

@@ -17,7 +17,10 @@ from runner.values import Reply
 
 def as_json(value: object) -> bytes:
     """Compact UTF-8 JSON. A lone surrogate, which UTF-8 cannot carry, becomes `?`."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _encode(value).encode("utf-8", "replace")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode_message(message: Message) -> bytes:
@@ -68,11 +71,15 @@ def encode_tools(tools: Sequence[ToolDefinition]) -> bytes:
 
 def chat_body(model: str, messages: Sequence[bytes], *, tools: bytes, max_output: int) -> bytes:
     """A streamed request with usage, at most `max_output` output tokens, reasoning included."""
-    parts = [
+    head = [
         b'{"model":' + as_json(model),
         b'"stream":true,"stream_options":{"include_usage":true}',
         b'"max_completion_tokens":%d' % max_output,
         *([b'"tools":' + tools] if tools else []),
-        b'"messages":[' + b",".join(messages) + b"]}",
+        b'"messages":[',
     ]
-    return b",".join(parts)
+    # joined with the rest at once: each further copy of a long conversation costs as much again
+    pieces = list(messages) or [b""]
+    pieces[0] = b",".join(head) + pieces[0]
+    pieces[-1] += b"]}"
+    return b",".join(pieces)

@@ -99,7 +99,7 @@ def known(run: str, row: Row) -> Stamped | None:
         raise _damaged(run, row, error) from error
     if event is None:
         return None
-    return Stamped(run=run, seq=row.seq, at=row.at, event=event, prev=row.prev, hash=row.hash)
+    return Stamped(run=run, seq=row.seq, at=row.at, event=event, body=row.body, prev=row.prev, hash=row.hash)
 
 
 def _damaged(run: str, row: Row, error: Exception) -> StateError:
@@ -145,7 +145,7 @@ def append(
         "INSERT INTO event (run, seq, at, kind, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (run, seq, at, kind, body, prev, digest),
     )
-    return Stamped(run=run, seq=seq, at=at, event=event, prev=prev, hash=digest)
+    return Stamped(run=run, seq=seq, at=at, event=event, body=body, prev=prev, hash=digest)
 
 
 def leave(tx: sqlite3.Connection, run: str, at: Ms, event: Event) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
@@ -86,48 +86,69 @@ def _local(at: Ms, zone: str) -> dt.datetime:
     return dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC if zone == "UTC" else ZoneInfo(zone))
 
 
+# kind, name, period and bucket name one row
+_Key = tuple[str, str, str, str]
 _COLUMNS = "id, kind, name, period, bucket, limit_nano, spent, unknown, held, overrun"
 
 
-def _budget(row: Sequence[object]) -> Budget:
+def _budget(row: tuple[int, str, str, str, str, int | None, int, int, int, int]) -> Budget:
     ident, kind, name, period, named, limit, spent, unknown, held, overrun = row
     return Budget(
-        id=int(str(ident)),
-        scope=Scope(ScopeKind(str(kind)), str(name)),
-        period=Period(str(period)),
-        bucket=str(named),
-        limit=None if limit is None else int(str(limit)),
-        spent=int(str(spent)),
-        unknown=int(str(unknown)),
-        held=int(str(held)),
-        overrun=int(str(overrun)),
+        id=ident,
+        scope=Scope(ScopeKind(kind), name),
+        period=Period(period),
+        bucket=named,
+        limit=limit,
+        spent=spent,
+        unknown=unknown,
+        held=held,
+        overrun=overrun,
     )
 
 
 def budgets(tx: sqlite3.Connection, scopes: Iterable[Scope], at: Ms) -> list[Budget]:
     """Every budget a call of these scopes belongs to now, made on first use; ordered by id."""
-    found: list[Budget] = []
-    for scope in scopes:
-        limits = {
-            Period(period): (limit, zone)
-            for period, limit, zone in tx.execute(
-                "SELECT period, limit_nano, zone FROM budget_limit WHERE kind = ? AND name = ?",
-                (scope.kind, scope.name),
-            )
-        }
-        for period in sorted({Period.TOTAL, *limits}):
-            limit, zone = limits.get(period, (None, "UTC"))
-            found.append(_row(tx, scope, period, bucket(period, at, zone), limit=limit, at=at))
-    return sorted(found, key=lambda one: one.id)
+    if not (wanted := tuple(scopes)):
+        return []
+    limits = _limits_of(tx, wanted)
+    keys: dict[_Key, int | None] = {}
+    for scope in wanted:
+        periods = limits.get((scope.kind, scope.name), {})
+        for period in sorted({Period.TOTAL, *periods}):
+            limit, zone = periods.get(period, (None, "UTC"))
+            keys[str(scope.kind), scope.name, str(period), bucket(period, at, zone)] = limit
+    found = _rows(tx, keys)
+    made = (_made(tx, key, limit, at) for key, limit in keys.items() if key not in found)
+    return sorted((*found.values(), *made), key=lambda one: one.id)
 
 
-def _row(tx: sqlite3.Connection, scope: Scope, period: Period, name: str, *, limit: int | None, at: Ms) -> Budget:
-    key = (scope.kind, scope.name, period, name)
-    where = f"SELECT {_COLUMNS} FROM budget WHERE kind = ? AND name = ? AND period = ? AND bucket = ?"
-    if (row := tx.execute(where, key).fetchone()) is not None:
-        return _budget(row)
+def _limits_of(tx: sqlite3.Connection, scopes: Sequence[Scope]) -> dict[tuple[str, str], dict[Period, tuple[int, str]]]:
+    """What is set for these scopes: amount and time zone by period."""
+    either = " OR ".join(["(kind = ? AND name = ?)"] * len(scopes))
+    names = [part for scope in scopes for part in (str(scope.kind), scope.name)]
+    found: dict[tuple[str, str], dict[Period, tuple[int, str]]] = {}
+    for kind, name, period, limit, zone in tx.execute(
+        f"SELECT kind, name, period, limit_nano, zone FROM budget_limit WHERE {either}", names
+    ):
+        found.setdefault((kind, name), {})[Period(period)] = (limit, zone)
+    return found
+
+
+def _rows(tx: sqlite3.Connection, keys: Collection[_Key]) -> dict[_Key, Budget]:
+    """The budgets of these keys that exist, in one look."""
+    # spelled out: SQLite would look through the whole table for `IN (VALUES …)`
+    either = " OR ".join(["(kind = ? AND name = ? AND period = ? AND bucket = ?)"] * len(keys))
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM budget WHERE {either}",
+        [part for key in keys for part in key],
+    )
+    return {row[1:5]: _budget(row) for row in rows}
+
+
+def _made(tx: sqlite3.Connection, key: _Key, limit: int | None, at: Ms) -> Budget:
+    """A budget on its first use, with what its bucket has used already."""
     tx.execute("INSERT INTO budget (kind, name, period, bucket, limit_nano) VALUES (?, ?, ?, ?, ?)", (*key, limit))
-    return _caught_up(tx, _budget(tx.execute(where, key).fetchone()), at)
+    return _caught_up(tx, _rows(tx, (key,))[key], at)
 
 
 def _caught_up(tx: sqlite3.Connection, row: Budget, at: Ms) -> Budget:
@@ -203,7 +224,8 @@ def set_limit(
             "INSERT INTO budget_limit (kind, name, period, limit_nano, zone, set_at) VALUES (?, ?, ?, ?, ?, ?)",
             (*key, limit, zone, at),
         )
-    row = _row(tx, scope, period, bucket(period, at, zone), limit=limit, at=at)
+    whole = (str(scope.kind), scope.name, str(period), bucket(period, at, zone))
+    row = _rows(tx, (whole,)).get(whole) or _made(tx, whole, limit, at)
     if limit is not None:
         row = _caught_up(tx, row, at)
     return relimit(tx, row, limit)

@@ -31,9 +31,16 @@ def boot_id() -> str:
 def start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); 0 when there is none."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        # asked once a command: an open file object would cost as much as the command's own start
+        file = os.open(f"{_PROC}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return 0
+    try:
+        fields = os.read(file, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    finally:
+        os.close(file)
     return 0 if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 

@@ -49,7 +49,7 @@ def journal(events: Sequence[Event]) -> list[Stamped]:
     for seq, event in enumerate(events, start=1):
         at = 1_700_000_000_000 + seq * 1_001
         digest = chain(run=RUN, seq=seq, at=at, kind=type(event).__name__, body=encode(event), prev=prev)
-        stamped.append(Stamped(run=RUN, seq=seq, at=at, event=event, prev=prev, hash=digest))
+        stamped.append(Stamped(run=RUN, seq=seq, at=at, event=event, body=encode(event), prev=prev, hash=digest))
         prev = digest
     return stamped
 

@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 def stamped(text: str) -> Stamped:
     event = Warned(topic="t", text=text)
     digest = chain(run="r", seq=1, at=1_000, kind="Warned", body=encode(event), prev=GENESIS)
-    return Stamped(run="r", seq=1, at=1_000, event=event, prev=GENESIS, hash=digest)
+    return Stamped(run="r", seq=1, at=1_000, event=event, body=encode(event), prev=GENESIS, hash=digest)
 
 
 def test_a_pipe_gets_the_very_lines_of_the_file(tmp_path: Path) -> None:
