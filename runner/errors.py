@@ -2,6 +2,7 @@
 
 RunnerError
 ├── ConfigError          exit 2   flag, spec, price, key: something the user wrote (path, line, column, hint)
+├── UnpricedError        exit 2   a class of billing without a price
 ├── NotFoundError        exit 2   a run, checkpoint or file that is not there
 ├── RefusedError         exit 1   asked for something runner must not do now (conflict, held, differs)
 ├── BusyError            exit 75  another process holds the run or the workspace
@@ -85,6 +86,12 @@ class ConfigError(RunnerError):
         return f"{text}\n  {self.hint}" if self.hint else text
 
 
+class UnpricedError(RunnerError):
+    """A call would be, or was, billed in a class that the price book has no price for."""
+
+    exit_code = 2
+
+
 class NotFoundError(RunnerError):
     """A run, checkpoint or file that is not there."""
 
@@ -116,14 +123,26 @@ class WorkspaceError(RunnerError):
 
 
 class ModelError(RunnerError):
-    """A call that brought no usable reply. `retryable` says whether another attempt makes sense."""
+    """A call that brought no usable reply. `retryable` says whether another attempt makes sense.
+
+    `cause` is one of "", `rate`, `overload`, `connect`, `auth`, `billing`, `model`, `request`, `context`, `size`,
+    `timeout`, `dropped`, `garbled`, `usage`, `stopped` and `server`; `request_id` is the provider's, where it gave one.
+    """
 
     def __init__(
-        self, message: str, *, retryable: bool = False, retry_after_s: float | None = None, hint: str = ""
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        hint: str = "",
+        cause: str = "",
+        request_id: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+        self.cause, self.request_id = cause, request_id
 
 
 class NeverSentError(ModelError):

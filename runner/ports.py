@@ -193,6 +193,15 @@ class Model(Protocol):
         """
         ...
 
+    @property
+    def can_count(self) -> bool:
+        """Whether the provider counts a request's input for nothing."""
+        ...
+
+    def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
+        """Ask the provider how many input tokens `body` has; None when it would not say. Costs no money."""
+        ...
+
 
 # ---- workspace -------------------------------------------------------------------------------------------
 

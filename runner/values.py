@@ -96,13 +96,22 @@ def counted(count: int, noun: str) -> str:
 class Usage:
     """Tokens one call used, as the provider reported them.
 
-    `input_tokens` includes `cached_tokens` and `cache_write_tokens`; `output_tokens` includes reasoning.
+    `input_tokens` includes `cached_tokens` and `cache_write_tokens` (writes of every life, of which the 1 h and 12 h
+    ones are named apart); `output_tokens` includes `reasoning_tokens`. `service` is the class it was billed in (""
+    standard, `batch`, `flex`, `priority`, `fast`), `geo` where it was processed ("" anywhere), `fees` counts uses of
+    server tools.
     """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_write_12h_tokens: int = 0
+    reasoning_tokens: int = 0
+    service: str = ""
+    geo: str = ""
+    fees: tuple[tuple[str, int], ...] = ()
 
     @property
     def total(self) -> int:
@@ -131,6 +140,14 @@ class ScopeKind(StrEnum):
     TEAM = "team"
     ORG = "org"
     MODEL = "model"
+
+
+class Billing(StrEnum):
+    """How a call is paid for. Sums of different kinds are never added together."""
+
+    METERED = "metered"
+    LOCAL = "local"
+    UNMETERED = "unmetered"
 
 
 class Period(StrEnum):
@@ -212,6 +229,7 @@ class StopReason:
     rule: str
     detail: str = ""
     verified: bool = False
+    resume_at: Ms | None = None
 
     @property
     def is_open(self) -> bool:
@@ -233,12 +251,31 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque:
+    """A block of a reply that only its provider can read (signed thinking, encrypted reasoning), kept byte-exact.
+
+    It stood after `chars` characters of the reply's text and `calls` of its tool calls; `data` is the block's JSON.
+    """
+
+    provider: str
+    chars: int
+    calls: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the model answered. `cut` means the output limit ended it: its tool calls never run."""
+    """What the model answered. `cut` means the output limit ended it: its tool calls never run.
+
+    `ending` says how else it ended: "" by itself, `paused` (the provider wants to be asked again), `refused`,
+    `filtered`, `window` (the context was full) or `withheld` (it held a secret where none can be masked).
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     cut: bool = False
+    opaque: tuple[Opaque, ...] = ()
+    ending: str = ""
 
 
 class Effect(StrEnum):

@@ -8,19 +8,70 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from runner.events.calls import (
+    BoundViolated,
+    CallDispatched,
+    CallReconciled,
+    CallRefused,
+    CallReleased,
+    CallSettled,
+    CallUnknown,
+    DispatchCall,
+    HoldsWaited,
+    InputCounted,
+    ModelSwitched,
+)
 from runner.values import (
-    CallId,
     CheckResult,
     Effect,
     Limits,
     Ms,
-    NanoUsd,
-    Reply,
     Scope,
     StopKind,
     ToolCall,
-    Usage,
 )
+
+__all__ = [
+    "BoundViolated",
+    "CallDispatched",
+    "CallReconciled",
+    "CallRefused",
+    "CallReleased",
+    "CallSettled",
+    "CallUnknown",
+    "CheckpointMade",
+    "ChecksFinished",
+    "ClockJumped",
+    "DispatchCall",
+    "Event",
+    "HoldsWaited",
+    "InputCounted",
+    "ItemTicked",
+    "IterationFinished",
+    "IterationStarted",
+    "LimitsSet",
+    "LogRepaired",
+    "ModelSwitched",
+    "Proposal",
+    "ProtectedAccepted",
+    "ProtectedChanged",
+    "RolledBack",
+    "RunCreated",
+    "RunResumed",
+    "RunStopped",
+    "SetupFinished",
+    "SpecBodyChanged",
+    "Stamped",
+    "StartTool",
+    "StopAsked",
+    "ToolFinished",
+    "ToolRefused",
+    "ToolStarted",
+    "TreeUnchanged",
+    "Warned",
+    "WorkspaceChanged",
+    "WorkspaceCompared",
+]
 
 # ---- the run ---------------------------------------------------------------------------------------------
 
@@ -44,16 +95,18 @@ class RunCreated:
     prices_as_of: str = ""
     runner_version: str = ""
     unattended: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed:
-    """A driver took the run's lease; from here on only this epoch may write."""
+    """A driver took the run's lease; from here on only this epoch may write. `now` = somebody wants no more waiting."""
 
     epoch: int
     pid: int
     boot_id: str
     model: str = ""
+    now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +157,7 @@ class RunStopped:
     rule: str
     detail: str = ""
     verified: bool = False
+    resume_at: Ms = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,81 +188,11 @@ class IterationStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallDispatched:
-    """The worst case of a call is held on every scope, on disk; now it may leave."""
-
-    call: CallId
-    model: str
-    input_bound: int
-    granted_output: int
-    hold: NanoUsd
-    scopes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRefused:
-    """No money or tokens for a useful call. `others` = only other calls' holds are in the way, so waiting helps."""
-
-    call: CallId
-    scope: str
-    need: int
-    headroom: int
-    unit: str = "usd"
-    others: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSettled:
-    """A complete reply with its true usage. `cost` replaced the hold."""
-
-    call: CallId
-    usage: Usage
-    cost: NanoUsd
-    reply: Reply
-    request_id: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallUnknown:
-    """Nobody can say what was billed: the full hold stays counted. `retry_after_ms` None means no more attempts."""
-
-    call: CallId
-    reason: str
-    retry_after_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallReleased:
-    """Proof that nothing was billed: the hold is gone. `retry_after_ms` None means no more attempts."""
-
-    call: CallId
-    reason: str
-    retry_after_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundViolated:
-    """More was billed than held: recorded as it is, and the scopes admit no further call."""
-
-    call: CallId
-    held: NanoUsd
-    billed: NanoUsd
-    what: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldsWaited:
-    """The wait for other runs' holds ended. `room` says whether there was room then."""
-
-    room: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IterationFinished:
     """The agent's part of an iteration is over; checks follow.
 
-    `ending` is `answered`, `steps` or `money` (calls that ran out included); `note` is the handoff to the next one.
+    `ending` is `answered`, `steps`, `money` (calls that ran out included), `handoff` (a fresh iteration's calls are
+    cheaper), `context` (the model's window is full) or `refused` (by the model); `note` is the handoff to the next one.
     """
 
     iteration: int
@@ -380,25 +364,10 @@ Event: TypeAlias = (
     | RolledBack
     | ProtectedChanged
     | ProtectedAccepted
+    | InputCounted
+    | ModelSwitched
+    | CallReconciled
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchCall:
-    """Proposal: let this call leave. Answered by `CallDispatched` or `CallRefused`.
-
-    `prices` is the price book's digest. Prices are pico-USD per token at the dearest class the call may reach; below
-    `min_output` a call is not worth it.
-    """
-
-    call: CallId
-    model: str
-    prices: str
-    input_bound: int
-    asked_output: int
-    min_output: int
-    input_price: int
-    output_price: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,14 @@ class OpenAIChat:
                 raise NeverSentError("stopped before the request left")
             return self._send(call, body, way, line, on_text)
 
+    @property
+    def can_count(self) -> bool:
+        return False
+
+    def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
+        del body, interrupt
+        return None
+
     def _send(self, call: CallId, body: bytes, way: Way, line: Line, on_text: Callable[[str], None]) -> Completion:
         import httpx
         from openai import APIStatusError, OpenAIError

@@ -165,6 +165,14 @@ class ReplayModel:
             on_text(part)
         return completion
 
+    @property
+    def can_count(self) -> bool:
+        return False
+
+    def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
+        del body, interrupt
+        return None
+
 
 def pieces(text: str) -> list[str]:
     """A text in at most four parts, as a stream brings it; an empty text is one empty part."""

@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias, cast
 
 from runner.errors import ConfigError, closest
 from runner.pricing.cost import Price
-from runner.values import Ms, PicoUsd
+from runner.values import Billing, Ms, PicoUsd
 
 Age: TypeAlias = Literal["fresh", "old", "stale"]
 
@@ -41,8 +41,14 @@ _MODEL_KEYS = ("input", "output", "cached", "cache_write", "context", "max_outpu
 class Entry:
     """One model's list price and sizes.
 
-    `max_output` and `context` are tokens. `allowance` is how many input tokens the provider may add to a
-    request by itself. `as_of` is the day the price was true, `source` where it was read.
+    `max_output` and `context` are tokens. `allowance` is how many input tokens the provider may add to a request by
+    itself, `tools_allowance` and `thinking_allowance` how many more with tools and with thinking. `as_of` is the day
+    the price was true, `source` where it was read. `api` is `chat` or `responses`. `count` says what the server's own
+    count of input holds: `all`, `fresh` (without what was cached) or `untrusted`. `tokenizer` is `bytes`, or
+    `normalises` where a byte may become several tokens. `image` is the most tokens an image costs (None: not bounded,
+    so refused). `thinking` is "", `budget`, `adaptive` or `always`. `multiplier` is the contract's, in millionths; it
+    lowers holds as well only with `multiplier_on_holds`. `local` is a server of one's own, priced at nothing on
+    purpose.
     """
 
     name: str
@@ -52,6 +58,20 @@ class Entry:
     as_of: date
     source: str
     allowance: int = 0
+    tools_allowance: int = 0
+    thinking_allowance: int = 0
+    api: str = "chat"
+    count: str = "all"
+    tokenizer: str = "bytes"
+    image: int | None = None
+    thinking: str = ""
+    multiplier: int = 1_000_000
+    multiplier_on_holds: bool = False
+    local: bool = False
+
+    @property
+    def billing(self) -> Billing:
+        return Billing.LOCAL if self.local else Billing.METERED
 
 
 def staleness(entry: Entry, now: Ms) -> Age:

@@ -52,6 +52,15 @@ class FakeModel:
     name: str = "fake/model"
     max_output: int = 4_096
     sent: list[CallId] = field(default_factory=list[CallId])
+    counts: int | None = None
+
+    @property
+    def can_count(self) -> bool:
+        return self.counts is not None
+
+    def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
+        del body, interrupt
+        return self.counts
 
     def encode(self, message: Message) -> bytes:
         value: object

@@ -89,6 +89,8 @@ class Terminal:
             modes = termios.tcgetattr(0)
             self._keys = list(modes)
             modes[3] &= ~(termios.ECHO | (termios.ICANON if keys else 0))
+            # else a Ctrl-C takes away what was written and not yet shown, perhaps the word that shows the cursor again
+            modes[3] |= termios.NOFLSH
             termios.tcsetattr(0, termios.TCSANOW, modes)
 
     def key(self, timeout_s: float) -> str:

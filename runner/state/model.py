@@ -1,0 +1,126 @@
+"""What is known of a run. What is copied with every fact is a Struct: a frozen dataclass takes ten times as long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct, field
+
+from runner.events.facts import (
+    BoundViolated,
+    CallDispatched,
+    CallRefused,
+    CheckpointMade,
+    ChecksFinished,
+    InputCounted,
+    IterationFinished,
+    ProtectedChanged,
+    RunCreated,
+    SetupFinished,
+    StopAsked,
+    ToolStarted,
+)
+from runner.values import Limits, Ms, NanoUsd, StopReason, ToolCall
+
+
+class Money(Struct, frozen=True, kw_only=True):
+    """The run's own sums. An unknown call keeps its full hold in `unknown` until evidence lowers it."""
+
+    spent: NanoUsd = 0
+    unknown: NanoUsd = 0
+    held: NanoUsd = 0
+    tokens: int = 0
+    tokens_held: int = 0
+    calls: int = 0
+
+
+class Iteration(Struct, frozen=True, kw_only=True):
+    """The iteration under way. `steps` counts settled replies, `attempt` the tries at the next one."""
+
+    number: int
+    started_at: Ms
+    steps: int = 0
+    attempt: int = 0
+    retry_at: Ms = 0
+    failures: int = 0
+    failed: str = ""
+    trouble: str = ""
+    refused: CallRefused | None = None
+    counted: InputCounted | None = None
+    waiting_since: Ms | None = None
+    waited_out: bool = False
+    pending: tuple[ToolCall, ...] = ()
+    answered: bool = False
+    last_text: str = ""
+    finished: IterationFinished | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What an iteration came to."""
+
+    iteration: int
+    score: float | None
+    tree: str
+    failures: str
+    claimed: bool
+    unticked: tuple[str, ...]
+    tampered: tuple[str, ...]
+    foreign: tuple[str, ...]
+    checkpoint: int
+    spent: NanoUsd
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """Everything decisions rest on. Texts of the conversation stay in the journal.
+
+    `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
+    still be at it. `excused` scored iterations lay behind when a user resumed an ended run: these stop it no more.
+    """
+
+    created: RunCreated | None = None
+    seq: int = 0
+    at: Ms = 0
+    epoch: int = 0
+    model: str = ""
+    engine: int = 0
+    running: bool = False
+    active_ms: int = 0
+    progress_ms: int = 0
+    limits: Limits = field(default_factory=Limits)
+    limit_sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    spec_text: str = ""
+    money: Money = field(default_factory=Money)
+    iterations: int = 0
+    steps: int = 0
+    iteration: Iteration | None = None
+    note: str = ""
+    scored: tuple[Scored, ...] = ()
+    checks: ChecksFinished | None = None
+    open_calls: Mapping[str, CallDispatched] = field(default_factory=lambda: MappingProxyType({}))
+    unknown_calls: Mapping[str, NanoUsd] = field(default_factory=lambda: MappingProxyType({}))
+    open_tools: Mapping[str, ToolStarted] = field(default_factory=lambda: MappingProxyType({}))
+    checkpoint: CheckpointMade | None = None
+    base: CheckpointMade | None = None
+    dirty: bool = False
+    acted: tuple[ToolStarted, ...] = ()
+    background: tuple[ToolStarted, ...] = ()
+    must_compare: bool = False
+    setup: SetupFinished | None = None
+    ticked: tuple[str, ...] = ()
+    warned: frozenset[str] = frozenset()
+    protected: Mapping[str, ProtectedChanged] = field(default_factory=lambda: MappingProxyType({}))
+    accepted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    violated: BoundViolated | None = None
+    exhausted: CallRefused | None = None
+    excused: int = 0
+    stop_asked: StopAsked | None = None
+    stopped: StopReason | None = None
+
+    @property
+    def best(self) -> Scored | None:
+        """The first iteration with the highest score."""
+        scored = [one for one in self.scored if one.score is not None]
+        return max(scored, key=lambda one: (one.score or 0.0, -one.iteration), default=None)
