@@ -87,8 +87,10 @@ def call_fact(state: State, event: CallFact) -> State:
             fresh = replace(iteration_of(state), failures=0, failed="", retry_at=0, refused=None, counted=None)
             return replace(state, model=event.model, engine=event.engine, iteration=fresh)
         case CallReconciled():
-            money = replace(state.money, unknown=state.money.unknown - event.held, spent=state.money.spent + event.cost)
-            left = {key: held for key, held in state.unknown_calls.items() if key != str(event.call)}
+            if (held := state.unknown_calls.get(str(event.call))) is None:
+                return state
+            money = replace(state.money, unknown=state.money.unknown - held, spent=state.money.spent + event.cost)
+            left = {key: kept for key, kept in state.unknown_calls.items() if key != str(event.call)}
             return replace(state, money=money, unknown_calls=left)
     assert_never(event)
 

@@ -239,19 +239,30 @@ def relimit(tx: sqlite3.Connection, row: Budget, limit: NanoUsd | None) -> Budge
 
 
 def grant(
-    rows: Sequence[Budget], *, input_price: int, output_price: int, input_bound: int, asked: int, least: int
+    rows: Sequence[Budget],
+    *,
+    input_price: int,
+    output_price: int,
+    input_bound: int,
+    asked: int,
+    least: int,
+    slack: NanoUsd = 2,
+    fees: NanoUsd = 0,
 ) -> Granted | Short:
-    """Clamp a call to the output the money buys, but not below `least`; wait only for other calls' holds."""
+    """Clamp a call to the output the money buys, but not below `least`; wait only for other calls' holds.
+
+    `slack` and `fees` come on top of every hold, as `pricing.cost.worst` says.
+    """
     tightest = min((row for row in rows if row.limit is not None), key=lambda row: row.settled_room or 0, default=None)
     output = asked
     if tightest is not None:
         room = tightest.settled_room or 0
-        buys = affordable_output(input_price, output_price, input_bound, room)
+        buys = affordable_output(input_price, output_price, input_bound, room, slack=slack, fees=fees)
         output = asked if buys is None else min(asked, buys)
         if output < least or room <= 0:
-            need = worst(input_price, output_price, input_bound, least)
+            need = worst(input_price, output_price, input_bound, least, slack=slack, fees=fees)
             return Short(budget=str(tightest), need=need, headroom=room, others=False)
-    need = worst(input_price, output_price, input_bound, output)
+    need = worst(input_price, output_price, input_bound, output, slack=slack, fees=fees)
     for row in rows:
         if row.room is not None and need > row.room:
             return Short(budget=str(row), need=need, headroom=row.room, others=True)
@@ -316,6 +327,50 @@ def close(tx: sqlite3.Connection, *, run: str, call: str, state: str, cost: Nano
     )
     tx.execute("UPDATE entry SET state = ?, cost = ? WHERE run = ? AND call = ?", (state, spent, run, call))
     return held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A call whose outcome nobody knows: its whole hold counts on its budgets until evidence lowers it."""
+
+    run: str
+    call: str
+    model: str
+    prices: str
+    hold: NanoUsd
+    at: Ms
+
+
+def unknown(tx: sqlite3.Connection) -> list[Unknown]:
+    """Every call whose outcome is unknown, the oldest first; `at` is when it was held."""
+    rows = tx.execute(
+        "SELECT run, call, model, prices, hold, at FROM entry WHERE state = 'unknown' ORDER BY at, run, call"
+    )
+    return [
+        Unknown(run=str(run), call=str(call), model=str(model), prices=str(prices), hold=int(hold_), at=int(at))
+        for run, call, model, prices, hold_, at in rows
+    ]
+
+
+def reconcile(tx: sqlite3.Connection, *, run: str, call: str, cost: NanoUsd) -> NanoUsd:
+    """Settle an unknown call by evidence: its cost replaces the hold that counted; give that hold, 0 if not unknown.
+
+    A cost above the hold is recorded as it is, and is overrun, as `close` says.
+    """
+    found = tx.execute(
+        "SELECT hold, budgets FROM entry WHERE run = ? AND call = ? AND state = 'unknown'", (run, call)
+    ).fetchone()
+    if found is None:
+        return 0
+    kept, ids = int(found[0]), [int(one) for one in json.loads(found[1])]
+    marks = ",".join("?" * len(ids))
+    tx.execute(
+        "UPDATE budget SET unknown = unknown - ?, spent = spent + ?,"
+        f" overrun = overrun + CASE WHEN limit_nano IS NULL THEN 0 ELSE ? END WHERE id IN ({marks})",
+        (kept, cost, max(0, cost - kept), *ids),
+    )
+    tx.execute("UPDATE entry SET state = 'settled', cost = ? WHERE run = ? AND call = ?", (cost, run, call))
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

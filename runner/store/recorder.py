@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import LeaseLostError
+from runner.errors import LeaseLostError, RefusedError
 from runner.events.codec import GENESIS
 from runner.events.facts import (
     BoundViolated,
     CallDispatched,
+    CallReconciled,
     CallRefused,
     CallReleased,
     CallSettled,
@@ -210,22 +211,19 @@ class _Batch:
             return CallRefused(call=call.call, scope="operator", need=0, headroom=0, unit="stop")
         least = min(call.min_output, call.asked_output)
         asked = call.asked_output
-        if self.state.limits.tokens is not None:
-            money = self.state.money
-            left = self.state.limits.tokens - money.tokens - money.tokens_held
+        if (left := self._tokens_left()) is not None:
             asked = min(asked, left - call.input_bound)
             if asked < least:
-                need = call.input_bound + least
-                return CallRefused(call=call.call, scope=f"run:{self.run}", need=need, headroom=left, unit="tokens")
+                return CallRefused(
+                    call=call.call,
+                    scope=f"run:{self.run}",
+                    need=call.input_bound + least,
+                    headroom=left,
+                    unit="tokens",
+                    fresh=self._fresh_fits(call, least),
+                )
         rows = ledger.budgets(self.tx, _scopes(self.state, call.model), self.now)
-        granted = ledger.grant(
-            (*rows, *_by_journal(rows, self.state)),
-            input_price=call.input_price,
-            output_price=call.output_price,
-            input_bound=call.input_bound,
-            asked=asked,
-            least=least,
-        )
+        granted = self._granted(rows, call, call.input_bound, asked, least)
         if isinstance(granted, ledger.Short):
             return CallRefused(
                 call=call.call,
@@ -233,6 +231,7 @@ class _Batch:
                 need=granted.need,
                 headroom=granted.headroom,
                 others=granted.others,
+                fresh=not granted.others and self._fresh_fits(call, least),
             )
         ledger.hold(
             self.tx,
@@ -251,12 +250,47 @@ class _Batch:
             granted_output=granted.output,
             hold=granted.hold,
             scopes=tuple(str(row) for row in rows),
+            billing=call.billing,
+            bound_by=call.bound_by,
         )
+
+    def _tokens_left(self) -> int | None:
+        """What the run's own limit of tokens leaves; None without one."""
+        money = self.state.money
+        return None if self.state.limits.tokens is None else self.state.limits.tokens - money.tokens - money.tokens_held
+
+    def _granted(
+        self, rows: Sequence[ledger.Budget], call: DispatchCall, bound: int, asked: int, least: int
+    ) -> ledger.Granted | ledger.Short:
+        return ledger.grant(
+            (*rows, *_by_journal(rows, self.state)),
+            input_price=call.input_price,
+            output_price=call.output_price,
+            input_bound=bound,
+            asked=asked,
+            least=least,
+            slack=call.slack,
+            fees=call.fees,
+        )
+
+    def _fresh_fits(self, call: DispatchCall, least: int) -> bool:
+        """Whether a fresh iteration's first call would fit now, in money and in tokens; False for one that is fresh.
+
+        At this call's prices, so that the answer is never too good: a shorter prompt costs no more by the token.
+        """
+        if not call.fresh_bound:
+            return False
+        if (left := self._tokens_left()) is not None and call.fresh_bound + least > left:
+            return False
+        rows = ledger.budgets(self.tx, _scopes(self.state, call.model), self.now)
+        return isinstance(self._granted(rows, call, call.fresh_bound, least, least), ledger.Granted)
 
     def _move_money(self, event: Event) -> BoundViolated | None:
         match event:
             case CallSettled():
                 return self._settle(event)
+            case CallReconciled():
+                return self._reconcile(event)
             case CallUnknown(call=call):
                 ledger.close(self.tx, run=self.run, call=str(call), state="unknown", cost=0)
             case CallReleased(call=call):
@@ -283,6 +317,17 @@ class _Batch:
             what = f"{event.usage.input_tokens} input tokens, bounded by {sent.input_bound}"
         else:
             return None
+        return BoundViolated(call=event.call, held=held, billed=event.cost, what=what)
+
+    def _reconcile(self, event: CallReconciled) -> BoundViolated | None:
+        """Let evidence replace a hold that was kept; what is not unknown (any more) cannot be."""
+        held = ledger.reconcile(self.tx, run=self.run, call=str(event.call), cost=event.cost)
+        if held != event.held or not held:
+            msg = f"call {event.call} of run {self.run} is not counted as unknown with {event.held} nano-USD"
+            raise RefusedError(msg, hint="see `runner budget unknown`")
+        if event.cost <= held:
+            return None
+        what = "the evidence says more than was held for the call"
         return BoundViolated(call=event.call, held=held, billed=event.cost, what=what)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import BusyError, LeaseLostError, StateError
+from runner.errors import BusyError, LeaseLostError, RefusedError, StateError
 from runner.events.codec import GENESIS, chain
 from runner.events.facts import (
     BoundViolated,
     CallDispatched,
+    CallReconciled,
     CallRefused,
+    CallReleased,
     CallUnknown,
     IterationStarted,
     LimitsSet,
@@ -253,3 +255,92 @@ def test_a_wait_looks_at_the_budget_of_the_model_the_call_was_for(database: Data
     assert (answer.scope, answer.others) == ("model:other", True)
     assert not waiting.room(answer.need)
     assert isinstance(waiting.record(dispatch()), CallDispatched)
+
+
+# ---- what a fresh iteration could still afford, and evidence of what an unknown call cost ----------------------
+
+
+@pytest.mark.parametrize(
+    ("fresh_bound", "fresh"),
+    [(0, False), (20, True), (38, True), (39, False), (900, False)],
+)
+def test_a_refusal_says_whether_a_fresh_iterations_first_call_would_fit(
+    database: Database, fresh_bound: int, fresh: bool
+):
+    recorder = begin(database, limits=Limits(usd=50))
+    refused = recorder.record(replace(dispatch(2, bound=60), fresh_bound=fresh_bound))
+    assert isinstance(refused, CallRefused)
+    assert (refused.others, refused.fresh) == (False, fresh)
+    if fresh:
+        assert isinstance(recorder.record(dispatch(3, bound=fresh_bound)), CallDispatched)
+
+
+def test_a_refusal_for_tokens_says_so_too_and_money_must_suffice_as_well(database: Database):
+    recorder = begin(database, limits=Limits(tokens=50, usd=1_000))
+    refused = recorder.record(replace(dispatch(2, bound=60), fresh_bound=40))
+    assert isinstance(refused, CallRefused)
+    assert (refused.unit, refused.fresh) == ("tokens", True)
+    poor = begin(database, "r2", limits=Limits(tokens=50, usd=51))
+    refused = poor.record(replace(dispatch(2, bound=60), fresh_bound=40))
+    assert isinstance(refused, CallRefused)
+    assert (refused.unit, refused.fresh) == ("tokens", False)
+
+
+def test_others_holds_make_no_refusal_fresh(database: Database):
+    limit(database, 200)
+    begin(database, "r1").record(dispatch())
+    refused = begin(database, "r2").record(replace(dispatch(2, bound=60), fresh_bound=20))
+    assert isinstance(refused, CallRefused)
+    assert (refused.others, refused.fresh) == (True, False)
+
+
+def test_what_a_call_is_billed_by_and_bounded_by_is_on_record(database: Database):
+    recorder = begin(database)
+    sent = recorder.record(replace(dispatch(), billing="local", bound_by="count", slack=5, fees=300))
+    assert isinstance(sent, CallDispatched)
+    assert (sent.billing, sent.bound_by, sent.hold) == ("local", "count", 10 + 100 + 5 + 300)
+
+
+def test_evidence_moves_the_ledger_and_the_runs_own_sums_together(database: Database):
+    recorder = begin(database, limits=Limits(usd=200))
+    recorder.record(dispatch())
+    recorder.record(CallUnknown(call=CallId(1, 1, 1), reason="dropped", retry_after_ms=0))
+    refused = recorder.record(dispatch(2))
+    assert isinstance(refused, CallDispatched)
+    assert refused.granted_output < 100  # the unknown call counts in full
+    recorder.record(CallReleased(call=CallId(1, 2, 1), reason="429", retry_after_ms=0))
+    recorder.record(CallReconciled(call=CallId(1, 1, 1), held=112, cost=30, evidence="request id q", source="u.csv"))
+    assert project(database) == (30, 0, 0)
+    money = open_run(database, "r1", Clock()).state.money
+    assert (money.spent, money.unknown) == (30, 0)
+    again = recorder.record(dispatch(3))
+    assert isinstance(again, CallDispatched)
+    assert again.hold == 112
+
+
+def test_evidence_counts_once_and_only_for_what_is_unknown(database: Database):
+    recorder = begin(database)
+    recorder.record(dispatch())
+    recorder.record(CallUnknown(call=CallId(1, 1, 1), reason="dropped", retry_after_ms=0))
+    evidence = CallReconciled(call=CallId(1, 1, 1), held=112, cost=30, evidence="request id q", source="u.csv")
+    with pytest.raises(RefusedError, match=r"call 1\.1\.1 of run r1 is not counted as unknown with 7 nano-USD"):
+        recorder.record(replace(evidence, held=7))
+    recorder.record(evidence)
+    before = kinds(database)
+    for wrong in (evidence, replace(evidence, call=CallId(1, 2, 1))):
+        with pytest.raises(RefusedError, match="not counted as unknown"):
+            recorder.record(wrong)
+    assert kinds(database) == before
+    assert project(database) == (30, 0, 0)
+
+
+def test_evidence_above_the_hold_is_a_broken_bound(database: Database):
+    recorder = begin(database)
+    recorder.record(dispatch())
+    recorder.record(CallUnknown(call=CallId(1, 1, 1), reason="dropped", retry_after_ms=0))
+    recorder.record(CallReconciled(call=CallId(1, 1, 1), held=112, cost=130, evidence="request id q", source="u.csv"))
+    assert kinds(database)[-2:] == ["CallReconciled", "BoundViolated"]
+    assert project(database) == (130, 0, 0)
+    violated = recorder.state.violated
+    assert violated is not None
+    assert (violated.held, violated.billed) == (112, 130)

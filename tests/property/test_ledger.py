@@ -35,6 +35,7 @@ class Ledger(RuleBasedStateMachine):
         self.at = AT
         self.calls = 0
         self.open: dict[str, tuple[str, Granted]] = {}
+        self.unknown: dict[str, tuple[str, Granted]] = {}
         self.settled = 0
         self.lost = 0
         with self.database.transaction(durable=False) as tx:
@@ -102,7 +103,9 @@ class Ledger(RuleBasedStateMachine):
             assert ledger.close(tx, run=run, call=call, state="released", cost=0) == 0
             assert tx.execute("SELECT * FROM budget ORDER BY id").fetchall() == before
         self.settled += billed if how == "settled" else 0
-        self.lost += granted.hold if how == "unknown" else 0
+        if how == "unknown":
+            self.lost += granted.hold
+            self.unknown[call] = (run, granted)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), extra=st.integers(1, 1000))
@@ -119,6 +122,20 @@ class Ledger(RuleBasedStateMachine):
                     assert row.room is not None
                     assert row.room <= 0
         self.settled += billed
+
+    @precondition(lambda self: self.unknown)
+    @rule(data=st.data(), share=st.integers(0, 110))
+    def is_reconciled(self, data: st.DataObject, share: int) -> None:
+        call = data.draw(st.sampled_from(sorted(self.unknown)))
+        run, granted = self.unknown.pop(call)
+        billed = granted.hold * share // 100
+        with self.database.transaction(durable=False) as tx:
+            assert call in {one.call for one in ledger.unknown(tx)}
+            assert ledger.reconcile(tx, run=run, call=call, cost=billed) == granted.hold
+            assert ledger.reconcile(tx, run=run, call=call, cost=0) == 0
+            assert call not in {one.call for one in ledger.unknown(tx)}
+        self.settled += billed
+        self.lost -= granted.hold
 
     @invariant()
     def holds(self) -> None:

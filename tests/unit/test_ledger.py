@@ -282,3 +282,54 @@ def test_what_is_left_is_never_shown_as_more_than_it_is():
     assert format_left(NANO + 1) == "$1.0000"
     assert format_left(-5) == "$0.0000"
     assert format_left(None) == "unlimited"
+
+
+def test_slack_and_fees_are_held_on_top_and_taken_from_what_the_money_buys():
+    wide = ledger.grant(
+        [budget(1000)], input_price=1000, output_price=1000, input_bound=10, asked=100, least=10, slack=5, fees=300
+    )
+    assert wide == Granted(output=100, hold=10 + 100 + 5 + 300)
+    narrow = ledger.grant(
+        [budget(400)], input_price=1000, output_price=1000, input_bound=10, asked=100, least=10, slack=5, fees=300
+    )
+    assert narrow == Granted(output=85, hold=400)
+    short = ledger.grant(
+        [budget(324)], input_price=1000, output_price=1000, input_bound=10, asked=100, least=10, slack=5, fees=300
+    )
+    assert short == Short(budget="project:p", need=325, headroom=324, others=False)
+
+
+def test_evidence_replaces_the_hold_of_an_unknown_call_once(tx: sqlite3.Connection):
+    limit(tx, 1000)
+    call(tx, "1.1.1", 600)
+    end(tx, "1.1.1", "unknown")
+    call(tx, "1.2.1", 300)
+    end(tx, "1.2.1", "unknown")
+    assert [(one.call, one.hold, one.model, one.at) for one in ledger.unknown(tx)] == [
+        ("1.1.1", 600, "m", AT),
+        ("1.2.1", 300, "m", AT),
+    ]
+    assert ledger.reconcile(tx, run="r", call="1.1.1", cost=40) == 600
+    assert (now(tx, Period.TOTAL).spent, now(tx, Period.TOTAL).unknown) == (40, 300)
+    assert ledger.reconcile(tx, run="r", call="1.1.1", cost=0) == 0
+    assert (now(tx, Period.TOTAL).spent, now(tx, Period.TOTAL).unknown) == (40, 300)
+    assert [one.call for one in ledger.unknown(tx)] == ["1.2.1"]
+
+
+@pytest.mark.parametrize("state", ["settled", "released", None])
+def test_what_is_not_unknown_is_not_reconciled(tx: sqlite3.Connection, state: str | None):
+    call(tx, "1.1.1", 600)
+    if state is not None:
+        end(tx, "1.1.1", state, cost=5)
+    before = now(tx, Period.TOTAL)
+    assert ledger.reconcile(tx, run="r", call="1.1.1", cost=40) == 0
+    assert now(tx, Period.TOTAL) == before
+
+
+def test_evidence_above_the_hold_is_recorded_as_it_is_and_admits_no_further_call(tx: sqlite3.Connection):
+    limit(tx, 1000)
+    call(tx, "1.1.1", 600)
+    end(tx, "1.1.1", "unknown")
+    assert ledger.reconcile(tx, run="r", call="1.1.1", cost=700) == 600
+    row = now(tx, Period.TOTAL)
+    assert (row.spent, row.unknown, row.overrun, row.room) == (700, 0, 100, 0)
