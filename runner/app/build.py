@@ -16,9 +16,10 @@ from runner.app.texts import WorkspaceTexts
 from runner.checks import SpecChecks, WorkspaceGuard
 from runner.errors import StateError
 from runner.events.facts import ItemTicked, RunCreated
-from runner.loop.world import World
+from runner.loop.world import Engine, World
 from runner.models import catalog
 from runner.pricing.book import Entry, hold_percent
+from runner.pricing.cost import Asks
 from runner.spec.checklist import checklist, normalised, tick
 from runner.spec.model import Spec
 from runner.store.recorder import JournalRecorder
@@ -65,21 +66,21 @@ def world(parts: Parts) -> World:
         tools=tools.definitions,
         base_url=sources.settings.openai_base_url.value,
     )
+    engine = Engine(
+        model=model, entry=parts.entry, asks=Asks(), hold_percent=hold_percent(parts.entry, SystemClock().now())
+    )
     checks = SpecChecks(parts.workspace, parts.place.scratch, env=env, vault=sources.vault, normalise=normalised)
     return World(
         clock=SystemClock(),
-        model=model,
-        price=parts.entry.price,
+        engines=(engine,),
         prices=sources.book.digest,
-        hold_percent=hold_percent(parts.entry, SystemClock().now()),
-        allowance=parts.entry.allowance,
         tools=tools,
         workspace=parts.workspace,
         checks=checks,
         guard=LateGuard(parts, checks),
         spec=parts.spec,
         texts=WorkspaceTexts(parts.spec, root=root, spec_file=spec_file, vault=sources.vault),
-        conversation=Conversation(model),
+        conversation=Conversation((model,), (parts.entry,)),
         setup=lambda interrupt: run_setup(parts.spec, root=root, env=env, vault=sources.vault, interrupt=interrupt),
         backoff_s=_backoff_s,
         on_text=parts.on_text,

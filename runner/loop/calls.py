@@ -5,75 +5,173 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise, product
 
-from runner.errors import LostError, NeverSentError, NoReplyError, UnbilledError
-from runner.events.facts import CallDispatched, CallReleased, CallSettled, CallUnknown, DispatchCall, Event
-from runner.loop.world import World
+from runner.errors import LostError, ModelError, NeverSentError, NoReplyError, UnbilledError, UnpricedError
+from runner.events.facts import (
+    BoundViolated,
+    CallDispatched,
+    CallReleased,
+    CallSettled,
+    CallUnknown,
+    DispatchCall,
+    Event,
+)
+from runner.loop.world import Engine, World, engine
 from runner.policy.model import Policy
 from runner.ports import Completion, Recorder
-from runner.pricing.cost import cost
+from runner.pricing.book import Entry
+from runner.pricing.cost import Asks, cost, dearest, input_cost, worst
 from runner.secrets import withhold
-from runner.values import CallId, Reply
+from runner.values import CallId, NanoUsd, Opaque, Reply, Usage
+
+LIST_PRICE = 1_000_000
 
 
 def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -> None:
-    """Hold the worst case, then send one request and book what came of it."""
-    asked = min(world.model.max_output, policy.max_output)
-    price = world.price
-    proposal = DispatchCall(
-        call=call,
-        model=world.model.name,
-        prices=world.prices,
-        input_bound=world.conversation.input_bound(asked) + world.allowance,
-        asked_output=asked,
-        min_output=min(policy.min_output, asked),
-        input_price=-(-price.dearest_input * world.hold_percent // 100),
-        output_price=-(-price.output * world.hold_percent // 100),
-    )
-    match recorder.record(proposal):
+    """Hold the worst case, then send one request and book what came of it.
+
+    Raises UnpricedError when a class of billing that requests ask for has no price.
+    """
+    using = engine(world, recorder.state)
+    asked = min(using.model.max_output, policy.max_output)
+    match recorder.record(_proposal(call, asked, policy, world, using)):
         case CallDispatched() as sent:
-            recorder.record(_send(sent, world, recorder))
+            for event in _send(sent, world, using, recorder):
+                recorder.record(event)
         case _:
             pass  # refused: the state says why, and `decide` what follows
 
 
-def _send(sent: CallDispatched, world: World, recorder: Recorder) -> Event:
-    body = world.conversation.body(sent.granted_output)
-    began = time.monotonic()
-    try:
-        got = world.model.complete(sent.call, body, interrupt=recorder.interrupt, on_text=world.on_text)
-    except NoReplyError as error:
-        return CallReleased(call=sent.call, reason=world.mask(str(error)))
-    except (NeverSentError, UnbilledError) as error:
-        again = error.retryable or recorder.interrupt.fired
-        wait = _wait_ms(sent.call, error.retry_after_s, world) if again else None
-        return CallReleased(call=sent.call, reason=world.mask(error.message), retry_after_ms=wait)
-    except LostError as error:
-        wait = _wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None
-        return CallUnknown(call=sent.call, reason=world.mask(error.message), retry_after_ms=wait)
-    return _settled(sent, got, world, time.monotonic() - began)
-
-
-def _settled(sent: CallDispatched, got: Completion, world: World, seconds: float) -> CallSettled:
-    reply = _stored(got.reply, world.mask)
-    return CallSettled(
-        call=sent.call,
-        usage=got.usage,
-        cost=cost(world.price, got.usage),
-        reply=reply,
-        request_id=got.request_id,
-        seconds=round(seconds, 3),
+def _proposal(call: CallId, asked: int, policy: Policy, world: World, using: Engine) -> DispatchCall:
+    entry, bound = using.entry, world.conversation.bound(asked)
+    # a contract that lowers the price lowers what is held only where its user wants it to
+    contract = entry.multiplier if entry.multiplier_on_holds else max(entry.multiplier, LIST_PRICE)
+    most = dearest(entry.price, using.asks, bound.tokens, contract)
+    return DispatchCall(
+        call=call,
+        model=using.model.name,
+        prices=world.prices,
+        input_bound=bound.tokens,
+        asked_output=asked,
+        min_output=min(policy.min_output, asked),
+        input_price=-(-most.input * using.hold_percent // 100),
+        output_price=-(-most.output * using.hold_percent // 100),
+        fees=-(-most.fees * using.hold_percent // 100),
+        slack=most.slack,
+        fresh_bound=0 if call.step == 1 else world.conversation.fresh_bound(asked),
+        billing=entry.billing.value,
+        bound_by=bound.by,
     )
 
 
+def _send(sent: CallDispatched, world: World, using: Engine, recorder: Recorder) -> tuple[Event, ...]:
+    body = world.conversation.body(sent.granted_output)
+    began = time.monotonic()
+    try:
+        got = using.model.complete(sent.call, body, interrupt=recorder.interrupt, on_text=world.on_text)
+    except NoReplyError as error:
+        return (_released(sent, error, world, wait=None, reason=str(error)),)
+    except (NeverSentError, UnbilledError) as error:
+        again = error.retryable or recorder.interrupt.fired
+        wait = _wait_ms(sent.call, error.retry_after_s, world) if again else None
+        return (_released(sent, error, world, wait=wait, reason=error.message),)
+    except LostError as error:
+        return (
+            CallUnknown(
+                call=sent.call,
+                reason=world.mask(error.message),
+                retry_after_ms=_wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None,
+                cause=error.cause,
+                request_id=error.request_id,
+            ),
+        )
+    return _settled(sent, got, world, using.entry, time.monotonic() - began)
+
+
+def _released(sent: CallDispatched, error: ModelError, world: World, *, wait: int | None, reason: str) -> CallReleased:
+    return CallReleased(
+        call=sent.call,
+        reason=world.mask(reason),
+        retry_after_ms=wait,
+        cause=error.cause,
+        request_id=error.request_id,
+    )
+
+
+def _settled(
+    sent: CallDispatched, got: Completion, world: World, entry: Entry, seconds: float
+) -> tuple[CallSettled] | tuple[BoundViolated, CallSettled]:
+    """What the call came to. A class of billing without a price is booked at the dearest known, and ends the run."""
+    unpriced = ""
+    try:
+        spent = cost(entry.price, got.usage, entry.multiplier)
+        of_input = input_cost(entry.price, got.usage, entry.multiplier)
+    except UnpricedError as error:
+        unpriced = f"billed in a class without a price: {error.message}"
+        spent = max(sent.hold, _dearest_known(entry, got.usage))
+        of_input = min(spent, worst(entry.price.dearest_input, 0, got.usage.input_tokens, 0))
+    settled = CallSettled(
+        call=sent.call,
+        usage=got.usage,
+        cost=spent,
+        input_cost=of_input,
+        reply=_stored(got.reply, world.mask),
+        request_id=got.request_id,
+        seconds=round(seconds, 3),
+    )
+    if not unpriced:
+        return (settled,)
+    # in this order: after a crash between the two the call is lost, and the run still ends
+    return BoundViolated(call=sent.call, held=sent.hold, billed=spent, what=unpriced), settled
+
+
+def _dearest_known(entry: Entry, usage: Usage) -> NanoUsd:
+    """What a usage costs in the dearest class that has a price."""
+    price = entry.price
+    fees = sum(uses * price.fees.get(kind, 0) for kind, uses in usage.fees)
+    most = 0
+    for service, geo, cache in product(("", *price.services), ("", *price.geo), ("", "1h", "12h")):
+        with suppress(UnpricedError):
+            one = dearest(price, Asks(service=service, geo=geo, cache=cache), usage.input_tokens, entry.multiplier)
+            tokens = worst(one.input, one.output, usage.input_tokens, usage.output_tokens, slack=one.slack)
+            most = max(most, tokens + fees)
+    return most
+
+
 def _stored(reply: Reply, mask: Callable[[str], str]) -> Reply:
-    """The reply as the run knows it from here on: no secret in it, and nothing a journal cannot hold."""
+    """The reply as the run knows it from here on: no secret in it, and nothing a journal cannot hold.
+
+    In a block that only its provider can read nothing can be masked: one that holds a secret is kept from the run with
+    all others, and the reply counts as withheld.
+    """
     calls = tuple(
         replace(one, name=mask(_whole(one.name)), arguments=_arguments(_whole(one.arguments), mask))
         for one in reply.tool_calls
     )
-    return replace(reply, text=mask(_whole(reply.text)), tool_calls=calls)
+    text = mask(_whole(reply.text))
+    if not reply.opaque:
+        return replace(reply, text=text, tool_calls=calls)
+    opaque = _placed(reply.opaque, reply.text, text, mask)
+    if opaque is None or any(_arguments(_whole(one.data), mask) != one.data for one in opaque):
+        return replace(reply, text=text, tool_calls=calls, opaque=(), ending="withheld")
+    return replace(reply, text=text, tool_calls=calls, opaque=opaque)
+
+
+def _placed(
+    opaque: tuple[Opaque, ...], said: str, stored: str, mask: Callable[[str], str]
+) -> tuple[Opaque, ...] | None:
+    """The blocks at their places in the stored text; None when a secret lay across one of them."""
+    if said == stored:
+        return opaque
+    places = [len(mask(_whole(said[: one.chars]))) for one in opaque]
+    cuts = [0, *(one.chars for one in opaque), len(said)]
+    pieces = (mask(_whole(said[start:end])) for start, end in pairwise(cuts))
+    if "".join(pieces) != stored:
+        return None
+    return tuple(replace(one, chars=place) for one, place in zip(opaque, places, strict=True))
 
 
 def _arguments(text: str, mask: Callable[[str], str]) -> str:

@@ -10,7 +10,8 @@ from runner.agent.conversation import Conversation
 from runner.agent.prompt import Brief
 from runner.events.facts import SetupFinished
 from runner.ports import Checks, Clock, Guard, Interrupt, Model, Tools, Workspace
-from runner.pricing.cost import Price
+from runner.pricing.book import Entry
+from runner.pricing.cost import Asks
 from runner.spec.model import Spec
 from runner.state import State
 
@@ -41,18 +42,26 @@ class Texts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A model and its price. `asks` is what its requests ask for, `hold_percent` what share of the price is held."""
+
+    model: Model
+    entry: Entry
+    asks: Asks
+    hold_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """The adapters of one run.
 
-    `prices` is the price book's digest; `allowance` the input tokens a provider may add by itself to a request.
+    `engines` are the models it may call, the first unless calls of it fail for good; `prices` is the price book's
+    digest.
     """
 
     clock: Clock
-    model: Model
-    price: Price
+    engines: tuple[Engine, ...]
     prices: str
-    hold_percent: int
-    allowance: int
     tools: Tools
     workspace: Workspace
     checks: Checks
@@ -64,3 +73,8 @@ class World:
     backoff_s: Callable[[int], float]
     on_text: Callable[[str], None]
     mask: Callable[[str], str]
+
+
+def engine(world: World, state: State) -> Engine:
+    """The model that is called now."""
+    return world.engines[state.engine]

@@ -6,16 +6,19 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from runner.errors import ModelError
 from runner.events.facts import ToolStarted
+from runner.loop.world import Engine
 from runner.ports import (
     Answered,
     Change,
     Completion,
     Interrupt,
     Message,
+    Model,
     Prepared,
     Snapshot,
     SystemText,
@@ -25,8 +28,12 @@ from runner.ports import (
     UserText,
     Verdict,
 )
+from runner.pricing.book import Entry
+from runner.pricing.cost import Asks, Price
 from runner.spec.model import Spec
 from runner.values import CallId, Effect, Ms, ToolCall
+
+_ASKS = Asks()
 
 
 @dataclass
@@ -87,6 +94,19 @@ class FakeModel:
         completion = self.script(call, limit)
         on_text(completion.reply.text)
         return completion
+
+
+def entry_of(name: str, price: Price, *, max_output: int = 4_096, context: int = 1_000_000) -> Entry:
+    """What a price book would say of a model; `dataclasses.replace` gives it more."""
+    return Entry(
+        name=name, price=price, max_output=max_output, context=context, as_of=date(2026, 11, 1), source="a test"
+    )
+
+
+def engine_of(model: Model, price: Price, *, entry: Entry | None = None, asks: Asks = _ASKS) -> Engine:
+    """A model with its price, for a World; `entry` where it needs to say more than the price."""
+    known = entry or entry_of(model.name, price, max_output=model.max_output)
+    return Engine(model=model, entry=known, asks=asks, hold_percent=100)
 
 
 @dataclass

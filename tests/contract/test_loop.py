@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.agent.conversation import Conversation
+from runner.agent.conversation import Bound, Conversation
 from runner.agent.prompt import Brief
 from runner.decide import (
     CallModel,
@@ -31,7 +31,7 @@ from runner.spec.model import Spec
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import JournalRecorder, create_run, take_over
-from runner.testing.fakes import FakeAct, FakeChecks, FakeClock, FakeModel, FakeTools, FakeWorkspace
+from runner.testing.fakes import FakeAct, FakeChecks, FakeClock, FakeModel, FakeTools, FakeWorkspace, engine_of
 from runner.tools import BuiltinTools
 from runner.values import CallId, Effect, Limits, Reply, Scope, ScopeKind, StopKind, StopReason, ToolCall, Usage
 
@@ -132,20 +132,18 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     take_over(recorder, "fake/model")
     replies: list[Reply] = []
     model = FakeModel(lambda _call, _limit: Completion(reply=replies.pop(0), usage=Usage(5, 5)))
+    engine = engine_of(model, Price(input=1_000, output=1_000, cached=1_000, cache_write=1_000))
     world = World(
         clock=clock,
-        model=model,
-        price=Price(input=1_000, output=1_000, cached=1_000, cache_write=1_000),
+        engines=(engine,),
         prices="p",
-        hold_percent=100,
-        allowance=0,
         tools=Servers(files),
         workspace=files,
         checks=FakeChecks(lambda _tree: 1.0),
         guard=Guard(files),
         spec=Spec(path="s", text="# Work", body="# Work", title="Work"),
         texts=Words(files),
-        conversation=Conversation(model),
+        conversation=Conversation((model,), (engine.entry,)),
         setup=lambda _: facts.SetupFinished(ok=True),
         backoff_s=lambda _: 0.0,
         on_text=lambda _: None,
@@ -240,15 +238,17 @@ def test_a_night_asleep_in_the_middle_of_a_wait_is_no_active_time(bench):
 
 
 def test_the_bound_of_a_request_never_rests_on_another_models_count(bench):
-    same, other = bench.world.conversation, Conversation(replace(bench.world.model, name="other/model"))
+    (engine,) = bench.world.engines
+    same, other = bench.world.conversation, Conversation((replace(engine.model, name="other/model"),), (engine.entry,))
     for conversation in (same, other):
         conversation.apply(facts.IterationStarted(iteration=1, system="s", prompt="a long prompt " * 50))
         conversation.apply(
             facts.CallDispatched(call=CallId(1, 1, 1), model="fake/model", input_bound=9, granted_output=9, hold=1)
         )
         conversation.apply(facts.CallSettled(call=CallId(1, 1, 1), usage=Usage(5, 5), cost=1, reply=Reply(text="x")))
-    assert same.input_bound(10) < 20
-    assert other.input_bound(10) == len(other.body(10)) > 700
+    assert same.bound(10) == Bound(5 + len('["x", []]') + 2, "prefix")
+    assert other.bound(10) == Bound(len(other.body(10)), "bytes")
+    assert other.bound(10).tokens > 700
 
 
 def test_a_stop_keeps_what_background_commands_did_and_later_changes_are_the_users(bench):

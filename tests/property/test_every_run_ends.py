@@ -22,7 +22,7 @@ from runner.spec.model import Spec
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import create_run, open_run, take_over
-from runner.testing.fakes import FakeChecks, FakeClock, FakeGuard, FakeModel, FakeTools, FakeWorkspace
+from runner.testing.fakes import FakeChecks, FakeClock, FakeGuard, FakeModel, FakeTools, FakeWorkspace, engine_of
 from runner.values import Limits, Reply, Scope, ScopeKind, StopKind, ToolCall, Usage
 
 PRICE = Price(input=3_000, output=15_000, cached=300, cache_write=3_750)
@@ -70,20 +70,18 @@ def scripted(dice: random.Random):
 def world_of(dice: random.Random, clock: FakeClock) -> World:
     files = FakeWorkspace()
     model = FakeModel(scripted(dice))
+    engine = engine_of(model, PRICE)
     return World(
         clock=clock,
-        model=model,
-        price=PRICE,
+        engines=(engine,),
         prices="p",
-        hold_percent=100,
-        allowance=0,
         tools=FakeTools(files),
         workspace=files,
         checks=FakeChecks(lambda _tree: dice.choice([None, 0.0, 0.5, 1.0])),
         guard=FakeGuard(),
         spec=Spec(path="s", text="# Work", body="# Work", title="Work"),
         texts=Words(dice),
-        conversation=Conversation(model),
+        conversation=Conversation((model,), (engine.entry,)),
         setup=lambda _: SetupFinished(ok=dice.random() < 0.9),
         backoff_s=lambda _: 0.0,
         on_text=lambda _: None,

@@ -27,11 +27,12 @@ from runner.app.identity import scopes
 from runner.app.places import State as Places
 from runner.errors import RunnerError
 from runner.events.facts import RunCreated, SetupFinished
-from runner.loop.world import World
+from runner.loop.world import Engine, World
 from runner.models.openai_chat import OpenAIChat
 from runner.policy.model import Policy
 from runner.ports import Interrupt, Prepared, Snapshot, ToolDefinition, ToolOutcome, Verdict
 from runner.pricing.book import Book, hold_percent
+from runner.pricing.cost import Asks
 from runner.spec.model import Spec
 from runner.spec.parse import parse_spec
 from runner.state import State
@@ -230,20 +231,18 @@ def world_of(job: Job, recorder: JournalRecorder) -> World:
         idle_s=job.idle_s,
     )
     dice = random.Random(job.run)
+    percent = hold_percent(entry, SystemClock().now())
     return World(
         clock=SystemClock(),
-        model=model,
-        price=entry.price,
+        engines=(Engine(model=model, entry=entry, asks=Asks(), hold_percent=percent),),
         prices=BOOK.digest,
-        hold_percent=hold_percent(entry, SystemClock().now()),
-        allowance=entry.allowance,
         tools=tools,
         workspace=StillWorkspace(),
         checks=StillChecks(),
         guard=StillGuard(),
         spec=parse_spec(TEXT, "<text>", on_path=lambda _: True, now=0),
         texts=StillTexts(),
-        conversation=Conversation(model),
+        conversation=Conversation((model,), (entry,)),
         setup=lambda _: SetupFinished(ok=True),
         backoff_s=lambda attempt: dice.uniform(0.001, 0.02) * min(attempt, 5),
         on_text=lambda _: None,
