@@ -17,7 +17,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 
-from runner.models.keys import KNOWN_KEYS
+from runner.models.keys import is_key
 from runner.secrets import Keys
 
 FD = "RUNNER_KEYS_FD"
@@ -73,7 +73,7 @@ def shield() -> bool:
 
 def _taken() -> dict[str, str]:
     """Take the known keys out of this process's environment."""
-    return {name: value for name in sorted(KNOWN_KEYS) if (value := os.environ.pop(name, "").strip())}
+    return {name: value for name in sorted(os.environ) if is_key(name) and (value := os.environ.pop(name, "").strip())}
 
 
 def _command() -> list[str] | None:
@@ -128,4 +128,4 @@ def _received(number: str) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (os.fsdecode(part).partition("=") for part in data.split(b"\0") if part)
-    return {name: value for name, _, value in pairs if name in KNOWN_KEYS}
+    return {name: value for name, _, value in pairs if is_key(name)}

@@ -64,7 +64,7 @@ class Engine:
     @property
     def name(self) -> str:
         """The model as a run records it."""
-        return f"replay:{self.choice.name}" if self.choice.kind == "replay" else self.choice.name
+        return self.choice.asked
 
 
 def open_run_of(database: Database, plan: Draft) -> journal.RunRow | None:

@@ -14,7 +14,7 @@ from runner.app.pricefile import book_of
 from runner.config import Flags, Settings
 from runner.errors import ConfigError
 from runner.models import catalog
-from runner.models.keys import SUPPORTED_KEYS
+from runner.models.keys import KNOWN_KEYS
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.secrets import Keys, Vault
@@ -76,7 +76,7 @@ class Plan(Draft):
     @property
     def model(self) -> str:
         """The model's name as the run records it, and as it can be asked for again."""
-        return f"replay:{self.choice.name}" if self.choice.kind == "replay" else self.choice.name
+        return self.choice.asked
 
 
 def plan(asked: Asked) -> Plan:
@@ -162,14 +162,16 @@ def choose(
     base_url = sources.settings.openai_base_url.value
     keys = sources.key_values()
     if without_key and model is not None:
-        keys |= dict.fromkeys(SUPPORTED_KEYS.values(), "not looked at")
+        keys |= dict.fromkeys(KNOWN_KEYS, "not looked at")
     choice = catalog.choose(model, keys, sources.book, base_url=base_url)
     if choice.kind == "replay":
         played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
         found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)
         return found, sources.book.lookup(played.name)
     if not without_key:
-        catalog.refuse_unusable(sources.key_values(), base_url, source=sources.settings.openai_base_url.source)
+        catalog.refuse_unusable(
+            sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
+        )
     return choice, sources.book.lookup(choice.name)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, SUPPORTED_KEYS
+from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS, is_key
 from runner.secrets import Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A provider's key: never its value. `place` is where it was found; None: it is missing."""
+    """A provider's key: never its value. `place` is where it was found; None: it is missing.
+
+    `supported` says that the provider has an adapter of its own; the others are called through litellm.
+    """
 
     name: str
     provider: str
@@ -22,12 +25,12 @@ class Key:
 def held(environ: Mapping[str, str], keys: Keys | None = None) -> Keys:
     """The keys a run started here would have: those handed over, and those of the environment."""
     found = keys or Keys()
-    found.add({name: value for name in KNOWN_KEYS if (value := environ.get(name, "").strip())}, "environment")
+    found.add({name: value.strip() for name, value in environ.items() if is_key(name) and value.strip()}, "environment")
     return found
 
 
 def keys_present(keys: Keys) -> Iterator[Key]:
-    """The keys this version can use, there or not, and those it only knows of that are there."""
+    """The keys of providers with an adapter of their own, there or not, and those for litellm that are there."""
     for provider, name in {**SUPPORTED_KEYS, **FOREIGN_KEYS}.items():
         supported = provider in SUPPORTED_KEYS
         if supported or name in keys:

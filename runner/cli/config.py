@@ -145,9 +145,9 @@ def _block(found: Effective) -> dict[str, list[Row]]:
     for limit in found.limits:
         rows[limit.name] = _limit(limit)
     for key in found.keys:
-        usable = "" if key.supported else "this version cannot call it"
         state = "missing" if key.place is None else "present"
-        rows[key.name] = [(key.name, state, usable or near(key.place or ""))]
+        through = "" if key.supported else ", for litellm"
+        rows[key.name] = [(key.name, state, f"{near(key.place or '')}{through}")]
     return rows
 
 

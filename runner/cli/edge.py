@@ -56,9 +56,9 @@ def _told(error: RunnerError, keys: Keys) -> int:
 
 
 def _in_environment() -> dict[str, str]:
-    from runner.models.keys import KNOWN_KEYS
+    from runner.models.keys import is_key
 
-    return {name: os.environ[name] for name in KNOWN_KEYS if os.environ.get(name)}
+    return {name: value for name, value in os.environ.items() if is_key(name) and value}
 
 
 def _flushed(code: int) -> int:

@@ -125,7 +125,7 @@ def _size(tokens: int) -> str:
 
 def _key(one: Priced, found: Listing) -> str:
     if not one.callable:
-        return f"{'present' if one.has_key else 'missing'}; this version cannot call {one.provider}"
+        return f"{'present' if one.has_key else 'missing'}; {one.provider} is called through litellm"
     if one.has_key:
         return "present"
     return "missing; a server of your own may need none" if found.base_url else "missing"

@@ -14,7 +14,7 @@ from runner.config.environment import tool_env
 from runner.config.place import default_state_dir, expanded
 from runner.config.userfile import KEYS, Stated, read_user_file
 from runner.errors import ConfigError, closest
-from runner.models.keys import KNOWN_KEYS
+from runner.models.keys import is_key
 from runner.secrets import Keys
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def load(
     """Put the settings together. Raises ConfigError with file and line for what cannot be used."""
     flags = flags or Flags()
     listed = {} if env_file is None else read_env_file(env_file)
-    plain = {name: value for name, value in {**environ, **listed}.items() if name not in KNOWN_KEYS}
+    plain = {name: value for name, value in {**environ, **listed}.items() if not is_key(name)}
     path, named = user_config_path(plain)
     chosen = _Chosen(
         user=read_user_file(path, required=named),
@@ -175,7 +175,7 @@ def load(
         budget_wait_s=chosen.whole("budget_wait", BUDGET_WAIT_S),
         openai_base_url=chosen.variable("OPENAI_BASE_URL"),
         environ=plain,
-        file_keys=Keys({name: value for name, value in listed.items() if name in KNOWN_KEYS and value}, str(env_file)),
+        file_keys=Keys({name: value for name, value in listed.items() if is_key(name) and value}, str(env_file)),
         notes=tuple(notes),
     )
 

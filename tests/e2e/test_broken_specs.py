@@ -141,11 +141,12 @@ def test_without_a_key_the_ways_to_set_one_are_said(runner):
     assert all(way in said for way in ("OPENAI_API_KEY", ".env", "OPENAI_BASE_URL", "--model replay:FILE"))
 
 
-def test_a_key_of_a_provider_that_is_not_supported_yet_is_named(runner):
+def test_a_key_that_only_litellm_would_send_is_named(runner):
     runner.write("spec.md", SOUND)
-    key = "sk-ant-0123456789abcdefghij"
-    said = refused(runner, "loop", "spec.md", env={"ANTHROPIC_API_KEY": key})
-    assert "ANTHROPIC_API_KEY found, but this version cannot call that provider yet" in said
+    key = "gsk-0123456789abcdefghij"
+    said = refused(runner, "loop", "spec.md", env={"GROQ_API_KEY": key})
+    assert "GROQ_API_KEY found, but no model was named" in said
+    assert "--model groq/NAME" in said
     assert key not in said
 
 

@@ -363,7 +363,7 @@ def test_a_key_is_present_or_missing_and_its_value_is_nowhere(runner):
     runner.env["MISTRAL_API_KEY"] = KEY[::-1]
     said = found(runner, "keys", exit_code=0)
     assert only(said, "OPENAI_API_KEY")["finding"] == f"present ({runner.cwd}/.env)"
-    assert "cannot call mistral" in only(said, "MISTRAL_API_KEY")["finding"]
+    assert "mistral is called through litellm" in only(said, "MISTRAL_API_KEY")["finding"]
     assert "LD_PRELOAD" in only(said, ".env")["finding"]
     assert "the default for OPENAI_API_KEY" in only(said, "model")["finding"]
     done = runner("doctor")

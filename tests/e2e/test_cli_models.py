@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
 from runner.pricing.book import Book
 
 OWN = """\
@@ -39,8 +40,9 @@ def listed(runner, *args: str) -> list[dict[str, Any]]:
 def test_every_model_of_the_book_is_listed_by_provider_and_price(runner):
     found = listed(runner)
     assert {one["model"] for one in found} == set(Book.load().entries)
+    providers = [*SUPPORTED_KEYS, *FOREIGN_KEYS]
     order = [
-        (not one["supported"], one["model"].partition("/")[0], one["output_pico_usd"], one["input_pico_usd"])
+        (providers.index(one["model"].partition("/")[0]), one["output_pico_usd"], one["input_pico_usd"])
         for one in found
     ]
     assert order == sorted(order)

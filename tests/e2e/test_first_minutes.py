@@ -209,7 +209,7 @@ SPECS = {
     "a model without its provider": Slip(
         ("loop", "m.md"),
         "error: unknown model 'gpt-5-mini'\n  --> m.md:2:8\n   |\n 2 | model: gpt-5-mini\n   |        ^^^^^^^^^^\n"
-        "   = help: Did you mean 'openai/gpt-5-mini'? A model is openai/NAME or replay:FILE.",
+        "   = help: Did you mean 'openai/gpt-5-mini'? A model is openai/NAME, anthropic/NAME or replay:FILE.",
         {"m.md": "---\nmodel: gpt-5-mini\n---\n# Work\n"},
     ),
     "a key in the spec": Slip(
@@ -255,17 +255,18 @@ VALUES = {
     "no provider": Slip(
         ("loop", "spec.md", "-m", "gpt-5-mini"),
         "error: unknown model 'gpt-5-mini'\n"
-        "  help: Did you mean 'openai/gpt-5-mini'? A model is openai/NAME or replay:FILE.",
+        "  help: Did you mean 'openai/gpt-5-mini'? A model is openai/NAME, anthropic/NAME or replay:FILE.",
     ),
     "a local model": Slip(
         ("loop", "spec.md", "-m", "ollama/llama3"),
         "error: unknown model 'ollama/llama3'\n"
-        "  help: a server of your own: OPENAI_BASE_URL=http://… and --model openai/llama3",
+        "  help: a server of your own: OPENAI_BASE_URL=http://… and --model openai/llama3;\n"
+        "        or name it in the configuration: [providers.ollama]",
     ),
     "no key": Slip(
         ("loop", "spec.md"),
         "error: no model was named and no provider's key is set\n"
-        "  help: set OPENAI_API_KEY, in the environment or in a file .env here;\n"
+        "  help: set OPENAI_API_KEY or ANTHROPIC_API_KEY, in the environment or in a file .env here;\n"
         "        or OPENAI_BASE_URL and --model openai/NAME, for a server of your own;\n"
         "        or play a recording: --model replay:FILE",
         env={"OPENAI_API_KEY": ""},

@@ -77,14 +77,14 @@ def driver(
     assert process.returncode == 0
 
 
-PLANTED = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": OTHER, "EDITOR": "vi"}
+PLANTED = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": OTHER, "RUNNER_KEY_DESK": OTHER, "EDITOR": "vi"}
 
 
 @linux
 @pytest.mark.parametrize("command", ["loop", "resume", "spec"])
 def test_a_command_that_needs_keys_holds_them_and_shows_none(tmp_path: Path, command: str) -> None:
     with driver(tmp_path, "--quiet", command, "s.md", environ=PLANTED) as one:
-        assert one.said["names"] == ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]
+        assert one.said["names"] == ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "RUNNER_KEY_DESK"]
         assert one.said["good"] is True
         assert one.said["argv"] == ["--quiet", command, "s.md"]
         shown = [str(one.said["environ"]), str(one.said["child"]), one.look("cmdline").decode()]
@@ -130,14 +130,14 @@ def test_as_a_module_and_with_c_the_same_program_starts_again(tmp_path: Path) ->
         done = subprocess.run(
             [sys.executable, *how, "loop"], env=environ, capture_output=True, text=True, check=True, cwd=tmp_path
         )
-        assert (done.stdout, done.stderr) == ("('ANTHROPIC_API_KEY', 'OPENAI_API_KEY')\n", "")
+        assert (done.stdout, done.stderr) == ("('ANTHROPIC_API_KEY', 'OPENAI_API_KEY', 'RUNNER_KEY_DESK')\n", "")
 
 
 def test_where_it_cannot_start_again_the_keys_are_held_and_that_is_said() -> None:
     script = "import sys, os; from runner.handover import ensure; print(ensure(['loop']).names, 'OPENAI_API_KEY' in os.environ)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **PLANTED}
     done = subprocess.run([sys.executable, "-"], input=script, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout == "('ANTHROPIC_API_KEY', 'OPENAI_API_KEY') False\n"
+    assert done.stdout == "('ANTHROPIC_API_KEY', 'OPENAI_API_KEY', 'RUNNER_KEY_DESK') False\n"
     assert "still shows the keys" in done.stderr
     assert KEY not in done.stderr
 

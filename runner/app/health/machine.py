@@ -47,9 +47,10 @@ def packages(_world: World) -> Iterator[Finding]:
     else:
         yield Finding(Mark.OK, "packages", f"all {len(names)} installed (openai {_version('openai')})")
     if (found := _version("litellm")) is None:
-        yield Finding(Mark.NOTE, "litellm", "not installed; nothing in this version uses it")
+        text = "not installed; only providers without an adapter of their own need it"
+        yield Finding(Mark.NOTE, "litellm", text, "pip install 'agent-loop-runner[litellm]'")
     else:
-        yield Finding(Mark.NOTE, "litellm", f"{found}; nothing in this version uses it")
+        yield Finding(Mark.OK, "litellm", found)
 
 
 def _name(requirement: str) -> str:

@@ -79,17 +79,19 @@ def keys(world: World) -> Iterator[Finding]:
         if found.warning:
             yield Finding(Mark.NOTE, ".env", found.warning)
     base_url = world.settings.openai_base_url.value
-    for key in keys_present(world.keys):
+    every = [*keys_present(world.keys)]
+    needless = bool(base_url) or any(key.place for key in every)
+    for key in every:
         if key.place is None:
-            mark = Mark.NOTE if base_url else Mark.WARN
             text = "missing; a server of your own may need none" if base_url else "missing"
             fix = f"export {key.name}=..., or play a recording with --model replay:FILE"
-            yield Finding(mark, key.name, text, "" if base_url else fix)
+            yield Finding(Mark.NOTE if needless else Mark.WARN, key.name, text, "" if needless else fix)
+            # one key is enough, so one warning is, too
+            needless = True
         elif key.supported:
             yield Finding(Mark.OK, key.name, f"present ({key.place})")
         else:
-            text = f"present ({key.place}); this version cannot call {key.provider}"
-            yield Finding(Mark.NOTE, key.name, text)
+            yield Finding(Mark.OK, key.name, f"present ({key.place}); {key.provider} is called through litellm")
     yield from _model(world)
 
 
