@@ -1,4 +1,4 @@
-"""A provider for tests: Chat Completions on loopback, answering from a recording or at random, billing for real.
+"""A provider for tests: real APIs on loopback, answering from a recording or at random, billing for real.
 
 Every request it accepts is billed in a ledger of its own, on disk before the answer leaves: the truth a run's
 own ledger is compared with. It can fail in every way a provider fails. `python -m runner.testing.provider`.
@@ -14,8 +14,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
@@ -23,12 +23,16 @@ from typing import Self, cast
 
 from runner.errors import ConfigError, NoReplyError
 from runner.models.recording import Recording
-from runner.models.replay import Request, pieces
 from runner.models.wire import as_json
 from runner.ports import Completion
 from runner.pricing.book import Book
-from runner.pricing.cost import cost
-from runner.testing.script import LOSSES, Fault, Script
+from runner.testing.bill import Listed, charge, in_nano
+from runner.testing.cached import PrefixCache
+from runner.testing.dialects import BadRequestError, Dialect, Turn, counter_of, dialect_of
+from runner.testing.dialects.chat import Chat
+from runner.testing.dialects.messages import Messages
+from runner.testing.dialects.responses import Responses
+from runner.testing.script import LOSSES, Fault, Script, altered
 from runner.values import Reply, Usage
 
 
@@ -47,12 +51,25 @@ class Billed:
 
 
 class ScriptedProvider:
-    """Serves a script on a free loopback port while the `with` block runs."""
+    """Serves a script on a free loopback port while the `with` block runs: Chat Completions, Responses, Messages.
 
-    def __init__(self, script: Script | None = None, *, ledger: Path | None = None, book: Book | None = None) -> None:
+    It charges `prices` (by `provider/model`), else those of the book.
+    """
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        ledger: Path | None = None,
+        book: Book | None = None,
+        prices: Mapping[str, Listed] | None = None,
+    ) -> None:
         self.script = script or Script()
         self.bodies: list[bytes] = []
+        self.counted: list[bytes] = []
         self.billed: list[Billed] = []
+        self._cache = PrefixCache()
+        self._prices = dict(prices or {})
         self._book = book or Book.load()
         self._ledger = ledger
         self._lock = threading.Lock()
@@ -68,6 +85,11 @@ class ScriptedProvider:
     def url(self) -> str:
         """The base URL to give to a client."""
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def root(self) -> str:
+        """The same without its path, as the anthropic SDK wants it."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def total(self) -> int:
@@ -93,41 +115,64 @@ class ScriptedProvider:
         """Wait, but not beyond the end of the block; say whether it has ended."""
         return self._closing.wait(seconds)
 
-    def accept(self, body: bytes) -> tuple[int, Fault | None, Completion | NoReplyError]:
-        """Judge one request and bill it, on disk when this returns. Raises ValueError for a body that is none."""
+    def accept(self, body: bytes, dialect: Dialect) -> tuple[Turn, bool]:
+        """Judge one request and bill it, on disk when this returns; say whether it wants a stream.
+
+        Raises BadRequestError for a body the real provider would refuse, NoReplyError where the recording ends.
+        """
         at = time.time_ns() // 1_000_000
-        request = Request.read(body)
-        top = cast("Mapping[str, object]", json.loads(body))  # Request.read found it to be an object
-        model = f"openai/{top.get('model')}"
+        asked = dialect.read(body)
+        request = asked.request
+        model = f"{self.script.provider or dialect.provider}/{asked.model}"
         with self._came:
             number = len(self.billed) + 1
             fault = self.script.fault(number)
-            outcome: Completion | NoReplyError
-            usage: Usage | None = None
+            thinks = asked.thinks or fault is Fault.THINKING
+            missing: NoReplyError | None = None
+            outcome = Completion(reply=Reply(text=""), usage=Usage(0, 0))
             try:
-                outcome = self.script.reply(number, request, _tools(top))
-                if fault is Fault.OVER:
-                    # breaks the promise to honour the output limit
-                    over = Usage(outcome.usage.input_tokens, request.granted * 4, outcome.usage.cached_tokens)
-                    outcome = Completion(reply=outcome.reply, usage=over)
-                usage = None if fault is not None and fault.is_free else outcome.usage
+                outcome = self.script.reply(number, request, asked.tools, asked.lives, thinks=thinks)
+                outcome = altered(outcome, fault, request.granted)
             except NoReplyError as error:
-                outcome = error
+                missing = error
+            usage = replace(outcome.usage, service=asked.service, geo=asked.geo)
+            if self.script.cache:
+                usage = self._cache.applied(usage, asked)
+            charged = missing is None and (fault is None or fault.is_billed)
             entry = Billed(
                 number=number,
                 at=at,
                 model=model,
                 iteration=request.iteration,
                 step=request.step,
-                usage=usage,
-                billed_nano_usd=cost(self._book.lookup(model).price, usage) if usage else 0,
+                usage=usage if charged else None,
+                billed_nano_usd=in_nano(charge(self._listed(model), usage)) if charged else 0,
                 fault=fault.value if fault else "",
             )
             self._write(entry)
             self.bodies.append(body)
             self.billed.append(entry)
             self._came.notify_all()
-        return number, fault, outcome
+        if missing is not None:
+            raise missing
+        told = Usage(0, 0) if fault is Fault.ZERO_USAGE else usage
+        turn = Turn(number=number, model=asked.model, reply=outcome.reply, told=told, fault=fault, thinks=thinks)
+        return turn, asked.streamed
+
+    def count(self, body: bytes, dialect: Messages | Responses) -> int:
+        """The input tokens of a request that is only counted, which costs nothing."""
+        with self._lock:
+            self.counted.append(body)
+        return self.script.count(dialect.read(body, counting=True).request.size)
+
+    def _listed(self, model: str) -> Listed:
+        """The list prices of a model; raises BadRequestError for one that is not sold."""
+        if model not in self._prices:
+            try:
+                self._prices[model] = Listed.read(self._book.lookup(model).price)
+            except ConfigError as error:
+                raise BadRequestError(str(error)) from None
+        return self._prices[model]
 
     def _write(self, entry: Billed) -> None:
         if self._ledger is None:
@@ -145,12 +190,6 @@ def read_ledger(path: Path) -> list[Mapping[str, object]]:
         return []
     # as_json wrote objects
     return [cast("Mapping[str, object]", json.loads(line)) for line in path.read_text("utf-8").splitlines()]
-
-
-def _tools(top: Mapping[str, object]) -> list[str]:
-    """Names of the tools a request offers."""
-    listed = cast("list[Mapping[str, Mapping[str, object]]]", top.get("tools") or [])  # encode_tools made it
-    return [str(tool["function"]["name"]) for tool in listed]
 
 
 class _Server(ThreadingHTTPServer):
@@ -172,57 +211,70 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # the base class looks it up by this name
         """Answer one request."""
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        if not self.path.endswith("/chat/completions"):
-            self._refuse(404, "not_found", f"no such path: {self.path}")
+        counter = counter_of(self.path)
+        dialect = counter or dialect_of(self.path)
+        if dialect is None:
+            self._refuse(Chat(), 404, f"no such path: {self.path}")
             return
-        wanted = self.provider.script.key
-        if wanted is not None and not hmac.compare_digest(
-            (self.headers.get("authorization") or "").encode(), f"Bearer {wanted}".encode()
-        ):
-            self._refuse(401, "invalid_api_key", "incorrect API key provided")
+        if not self._has_key():
+            self._refuse(dialect, 401, "incorrect API key provided")
             return
         try:
-            number, fault, outcome = self.provider.accept(body)
-        except (ValueError, ConfigError) as error:
-            self._refuse(400, "invalid_request_error", str(error))
+            if counter is not None:
+                self._send(200, "application/json", counter.counted(self.provider.count(body, counter)))
+                return
+            turn, streamed = self.provider.accept(body, dialect)
+        except NoReplyError as error:
+            self._refuse(dialect, 422, str(error))
             return
-        if isinstance(outcome, NoReplyError):
-            self._refuse(422, "no_reply", str(outcome))
+        except ValueError as error:
+            self._refuse(dialect, 400, str(error))
             return
         self.provider.rest(self.provider.script.delay_s)
-        if fault is not None and self._failed(fault):
+        if turn.fault is not None and self._failed(dialect, turn.fault, turn.number):
             return
-        if json.loads(body).get("stream"):
-            self._stream(number, outcome, fault)
+        if streamed:
+            self._stream(dialect, turn)
         else:
-            self._send(200, "application/json", as_json(_whole(number, outcome, fault)))
+            named = {dialect.id_header: f"req_{turn.number}"}
+            self._send(200, "application/json", dialect.whole(turn), named)
 
-    def _failed(self, fault: Fault) -> bool:
+    def _has_key(self) -> bool:
+        wanted = self.provider.script.key
+        if wanted is None:
+            return True
+        given = self.headers.get("x-api-key") or (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), wanted.encode())
+
+    def _failed(self, dialect: Dialect, fault: Fault, number: int) -> bool:
         """Fail before the reply, if that is the fault's way."""
         match fault:
-            case Fault.BARE_429 | Fault.BARE_502:
+            case Fault.BARE_429 | Fault.BARE_502 | Fault.BARE_503:
                 self._send(fault.status or 500, "text/html", b"<html>upstream said no</html>")
-            case Fault.DROP:
+            case Fault.DROP | Fault.DROP_BEFORE:
                 self._hang_up()
             case Fault.STALL:
                 self.provider.rest(600)
                 self._hang_up()
+            case Fault.RATE_RESET:
+                self._refuse(dialect, 429, "as the script says", number, dialect.resets(1))
+            case Fault.RATE_BARE:
+                self._refuse(dialect, 429, "as the script says", number, {})
             case _ if fault.status is not None:
-                code = "rate_limit_exceeded" if fault.status == 429 else f"error_{fault.status}"
-                self._refuse(fault.status, code, "as the script says")
+                self._refuse(dialect, fault.status, "as the script says", number)
             case _:
                 return False
         return True
 
-    def _stream(self, number: int, completion: Completion, fault: Fault | None) -> None:
-        chunks = list(_chunks(number, completion, fault))
-        half = max(1, len(chunks) // 2)
+    def _stream(self, dialect: Dialect, turn: Turn) -> None:
+        fault, events = turn.fault, list(dialect.stream(turn))
+        half = max(1, len(events) // 2)
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
-        self.send_header("x-request-id", f"req_{number}")
+        self.send_header(dialect.id_header, f"req_{turn.number}")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for place, chunk in enumerate(chunks):
+        for place, event in enumerate(events):
             if place == half and fault is Fault.DROP_MIDSTREAM:
                 self._hang_up()
                 return
@@ -233,22 +285,22 @@ class _Handler(BaseHTTPRequestHandler):
             if place == half and fault is Fault.GARBAGE:
                 self._piece(b'data: {"choices": [{"delta": {"cont\n\n')
             if place == half and fault is Fault.ERROR_IN_STREAM:
-                self._event({"error": {"type": "server_error", "message": "as the script says"}})
+                self._piece(dialect.broken())
                 break
-            self._event(chunk)
-        self._piece(b"data: [DONE]\n\n")
+            self._piece(event)
         self.wfile.write(b"0\r\n\r\n")
-
-    def _event(self, chunk: object) -> None:
-        self._piece(b"data: " + as_json(chunk) + b"\n\n")
 
     def _piece(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
-        error = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-        self._send(status, "application/json", as_json(error), {"retry-after": "1"} if status in (429, 503) else {})
+    def _refuse(
+        self, dialect: Dialect, status: int, message: str, number: int = 0, headers: Mapping[str, str] | None = None
+    ) -> None:
+        if headers is None:
+            headers = {"retry-after": "1"} if status in (429, 503) else {}
+        named = {dialect.id_header: f"req_{number}", **headers}
+        self._send(status, "application/json", dialect.error(status, message, number), named)
 
     def _send(self, status: int, kind: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
@@ -266,59 +318,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _handler(provider: ScriptedProvider) -> type[_Handler]:
     return type("Handler", (_Handler,), {"provider": provider})
-
-
-def _usage(completion: Completion, fault: Fault | None) -> dict[str, object]:
-    usage = completion.usage
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": -1 if fault is Fault.BAD_USAGE else usage.output_tokens,
-        "total_tokens": usage.total,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-        },
-    }
-
-
-def _finish(reply: Reply) -> str:
-    return "length" if reply.cut else "tool_calls" if reply.tool_calls else "stop"
-
-
-def _chunks(number: int, completion: Completion, fault: Fault | None) -> Iterator[dict[str, object]]:
-    """The stream's events, as OpenAI sends them: role, text, calls in parts, finish, usage."""
-    reply = completion.reply
-
-    def chunk(delta: Mapping[str, object], finish: str | None = None) -> dict[str, object]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "choices": [choice], "usage": None}
-
-    yield chunk({"role": "assistant", "content": ""})
-    for part in pieces(reply.text):
-        yield chunk({"content": part})
-    for index, call in enumerate(reply.tool_calls):
-        start = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        yield chunk({"tool_calls": [start]})
-        for part in pieces(call.arguments):
-            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
-    yield chunk({}, _finish(reply))
-    if fault is not Fault.NO_USAGE:
-        yield {**chunk({}), "choices": [], "usage": _usage(completion, fault)}
-
-
-def _whole(number: int, completion: Completion, fault: Fault | None) -> dict[str, object]:
-    reply = completion.reply
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in reply.tool_calls
-    ]
-    message = {"role": "assistant", "content": reply.text, **({"tool_calls": calls} if calls else {})}
-    return {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": _finish(reply)}],
-        **({} if fault is Fault.NO_USAGE else {"usage": _usage(completion, fault)}),
-    }
 
 
 def _arguments() -> argparse.ArgumentParser:
