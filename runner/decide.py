@@ -6,7 +6,7 @@ After a crash the facts are folded again and the same command comes out. The ord
 2. a stop asked for *now*, a broken bound;
 3. before the first iteration: checkpoint 0, setup;
 4. inside an iteration: the tools of the last reply, a checkpoint if they may have changed the tree, the stop rules,
-   then the next call; when money or calls run out the iteration still ends with its checks;
+   what ends the iteration, then the next call; when money or calls run out the iteration still ends with its checks;
 5. between iterations: done, stop rules, stalled, and only then a fresh one.
 """
 
@@ -15,11 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from runner.events.facts import CallDispatched, ToolStarted
+from runner.events.facts import CallDispatched, CallRefused, ToolStarted
 from runner.policy import rules
 from runner.policy.model import Policy
 from runner.state import Iteration, State
-from runner.values import CallId, Ms, NanoUsd, StopKind, StopReason, ToolCall
+from runner.values import CallId, Ms, NanoUsd, StopKind, StopReason, ToolCall, format_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,21 @@ class CallModel:
     """Hold the worst case and send one request."""
 
     call: CallId
+
+
+@dataclass(frozen=True, slots=True)
+class CountInput:
+    """Let the provider count the input of the call that comes next: our own bound of it does not fit."""
+
+    call: CallId
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchModel:
+    """Go on with another model of the run's list, by its place there."""
+
+    engine: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,8 @@ Command: TypeAlias = (
     | RunSetup
     | StartIteration
     | CallModel
+    | CountInput
+    | SwitchModel
     | RunTool
     | WaitUntil
     | WaitForHolds
@@ -174,25 +191,93 @@ def _inside(state: State, policy: Policy, now: Ms, iteration: Iteration) -> Comm
     for hard in (rules.asked(state), rules.bounds(state), rules.time(state, now)):
         if hard is not None:
             return Stop(hard)
-    if iteration.answered:
-        return FinishIteration("answered")
-    if state.limits.steps is not None and iteration.steps >= state.limits.steps:
-        return FinishIteration("steps")
-    if rules.refused(state) is not None or rules.calls(state) is not None:
-        return FinishIteration("money")
-    if iteration.failed or iteration.failures >= policy.max_attempts:
-        reason = iteration.failed or f"{iteration.failures} attempts in a row, the last: {iteration.trouble}"
-        return Stop(StopReason(kind=StopKind.FAILED, rule="provider", detail=reason))
+    if (ending := _ending(state, policy, iteration)) is not None:
+        return FinishIteration(ending)
+    call = CallId(iteration.number, iteration.steps + 1, iteration.attempt + 1)
+    if (short := iteration.refused) is not None and not short.others:
+        return _too_dear(short, call, state, policy, iteration)
+    if (trouble := _trouble(state, policy, now, iteration)) is not None:
+        return trouble
     if iteration.waited_out:
         detail = "other runs' holds left no room in time"
         return Stop(StopReason(kind=StopKind.PARKED, rule="budget_wait", detail=detail))
     if iteration.refused is not None and iteration.waiting_since is not None:
         return WaitForHolds(iteration.refused.need, iteration.waiting_since + policy.budget_wait_ms)
-    if now < iteration.retry_at:
-        if iteration.retry_at - now > policy.budget_wait_ms:
-            return Stop(StopReason(kind=StopKind.PARKED, rule="rate_window", detail="the provider asks to wait longer"))
-        return WaitUntil(iteration.retry_at)
-    return CallModel(CallId(iteration.number, iteration.steps + 1, iteration.attempt + 1))
+    return WaitUntil(iteration.retry_at) if now < iteration.retry_at else CallModel(call)
+
+
+def _ending(state: State, policy: Policy, iteration: Iteration) -> str | None:
+    """What ends the agent's part of the iteration before another call; None when it goes on."""
+    if iteration.answered:
+        return "answered"
+    if iteration.ended:
+        return iteration.ended
+    if state.limits.steps is not None and iteration.steps >= state.limits.steps:
+        return "steps"
+    if rules.calls(state) is not None:
+        return "money"
+    # a fresh iteration would begin with the same opening: only what was said since can be too long
+    return "context" if iteration.steps and _window_is_full(state, policy, iteration) else None
+
+
+def _window_is_full(state: State, policy: Policy, iteration: Iteration) -> bool:
+    """Whether the provider has said so, or the next request would leave no room for a useful answer."""
+    if iteration.failed and iteration.cause in _TOO_LONG:
+        return True
+    window = policy.window(state.engine)
+    return window > 0 and iteration.context_estimate + policy.min_output > window
+
+
+_TOO_LONG = frozenset({"context", "size"})
+
+
+def _too_dear(short: CallRefused, call: CallId, state: State, policy: Policy, iteration: Iteration) -> Command:
+    """No money or tokens for the call as it is bounded: count it, or use the rest in a fresh iteration, or end."""
+    if iteration.counted is None and short.unit != "stop" and policy.counts(state.engine):
+        return CountInput(call)
+    return FinishIteration("handoff" if short.fresh and iteration.steps else "money")
+
+
+# with these another model can help; what is wrong with the request itself is wrong with any
+_OF_THE_MODEL = frozenset({"model", "auth", "billing"})
+
+
+def _trouble(state: State, policy: Policy, now: Ms, iteration: Iteration) -> Command | None:
+    """What follows when no attempt makes sense any more with this model, or none for long: the next one, or a stop."""
+    if (still := _still_parked(state, policy, now)) is not None:
+        return still
+    others = state.engine + 1 < policy.engines
+    if iteration.failed or iteration.failures >= policy.max_attempts:
+        reason = iteration.failed or f"{iteration.failures} attempts in a row, the last: {iteration.trouble}"
+        if others and (not iteration.failed or iteration.cause in _OF_THE_MODEL):
+            return SwitchModel(state.engine + 1, reason)
+        if iteration.cause in _TOO_LONG:
+            window = policy.window(state.engine)
+            holds = f", the model's window holds {window}" if window else ""
+            reason += f" (an iteration's first request: {iteration.bound} tokens at most{holds})"
+        return Stop(StopReason(kind=StopKind.FAILED, rule="provider", detail=reason))
+    if (parked := _wait_too_long(state, policy, now, iteration)) is None:
+        return None
+    return SwitchModel(state.engine + 1, f"{parked.detail}: {iteration.trouble}") if others else Stop(parked)
+
+
+def _wait_too_long(state: State, policy: Policy, now: Ms, iteration: Iteration) -> StopReason | None:
+    """Whether the run would rather stand still, with the time to go on at, than wait for the provider here."""
+    until = max(now, iteration.retry_at)
+    asked = until - now > policy.rate_wait_ms
+    since = iteration.busy_since
+    tired = since is not None and until - since > policy.patience_ms
+    # time that passes while a run stands still does not count
+    runs_out = since is not None and now < until and rules.time(state, until) is not None
+    if not (asked or tired or runs_out):
+        return None
+    if asked:
+        rule, detail = "rate_window", "the provider asks to wait longer than a run waits"
+    elif tired:
+        rule, detail = "overload", f"the provider has been busy for {format_duration((now - (since or now)) // 1000)}"
+    else:
+        rule, detail = "rate_window", "the provider asks to wait for longer than the run's time"
+    return StopReason(kind=StopKind.PARKED, rule=rule, detail=detail, resume_at=until)
 
 
 def _between(state: State, policy: Policy, now: Ms) -> Command:
@@ -211,7 +296,17 @@ def _between(state: State, policy: Policy, now: Ms) -> Command:
     ):
         if stop is not None:
             return Stop(stop)
-    return StartIteration(state.iterations + 1)
+    return _still_parked(state, policy, now) or StartIteration(state.iterations + 1)
+
+
+def _still_parked(state: State, policy: Policy, now: Ms) -> Command | None:
+    """A run that was parked until some time asks nobody before it, unless its user wants that."""
+    parked = state.parked
+    if parked is None or parked.resume_at is None or now >= parked.resume_at:
+        return None
+    # a short wait is waited for here, as any other
+    too_long = parked.resume_at - now > policy.rate_wait_ms or rules.time(state, parked.resume_at) is not None
+    return Stop(parked) if too_long else WaitUntil(parked.resume_at)
 
 
 def _money_ran_out(state: State) -> StopReason | None:

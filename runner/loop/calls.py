@@ -18,6 +18,7 @@ from runner.events.facts import (
     CallUnknown,
     DispatchCall,
     Event,
+    InputCounted,
 )
 from runner.loop.world import Engine, World, engine
 from runner.policy.model import Policy
@@ -25,9 +26,11 @@ from runner.ports import Completion, Recorder
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks, cost, dearest, input_cost, worst
 from runner.secrets import withhold
+from runner.state import State
 from runner.values import CallId, NanoUsd, Opaque, Reply, Usage
 
 LIST_PRICE = 1_000_000
+BYTES_PER_TOKEN = 3  # more tokens than text and code have; for the model's window alone: money is bounded
 
 
 def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -> None:
@@ -36,13 +39,34 @@ def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -
     Raises UnpricedError when a class of billing that requests ask for has no price.
     """
     using = engine(world, recorder.state)
-    asked = min(using.model.max_output, policy.max_output)
+    asked = _asked_output(policy, world, using, recorder.state)
     match recorder.record(_proposal(call, asked, policy, world, using)):
         case CallDispatched() as sent:
             for event in _send(sent, world, using, recorder):
                 recorder.record(event)
         case _:
             pass  # refused: the state says why, and `decide` what follows
+
+
+def count_input(call: CallId, policy: Policy, world: World, recorder: Recorder) -> None:
+    """Let the provider count the request that comes next, and write down what it says. It costs nothing."""
+    using = engine(world, recorder.state)
+    body = world.conversation.body(_asked_output(policy, world, using, recorder.state))
+    try:
+        tokens = using.model.count(body, interrupt=recorder.interrupt)
+    except ModelError:
+        tokens = None  # our own bound stands
+    recorder.record(InputCounted(call=call, tokens=tokens))
+
+
+def _asked_output(policy: Policy, world: World, using: Engine, state: State) -> int:
+    """The output to ask for: what model and policy allow, and the model's window has room for beside the input."""
+    most = min(using.model.max_output, policy.max_output)
+    if not (window := policy.window(state.engine)):
+        return most
+    known = 0 if state.iteration is None else state.iteration.context_estimate
+    room = window - (known or len(world.conversation.body(most)) // BYTES_PER_TOKEN)
+    return min(most, max(room, policy.min_output))
 
 
 def _proposal(call: CallId, asked: int, policy: Policy, world: World, using: Engine) -> DispatchCall:

@@ -14,6 +14,7 @@ from runner.decide import (
     CloseCall,
     Command,
     CompareWorkspace,
+    CountInput,
     FinishIteration,
     MakeCheckpoint,
     RecoverTool,
@@ -22,6 +23,7 @@ from runner.decide import (
     RunTool,
     StartIteration,
     Stop,
+    SwitchModel,
     WaitForHolds,
     WaitUntil,
 )
@@ -30,6 +32,7 @@ from runner.events.facts import (
     HoldsWaited,
     IterationFinished,
     IterationStarted,
+    ModelSwitched,
     ProtectedAccepted,
     RunStopped,
     SpecBodyChanged,
@@ -40,6 +43,12 @@ from runner.policy.model import Policy
 from runner.ports import Recorder
 from runner.values import Ms, NanoUsd
 
+_WHY = {
+    "steps": "at its limit of steps",
+    "handoff": "because its conversation had become too dear to go on with",
+    "context": "because its conversation had become too long for the model",
+    "refused": "because the model would not go on",
+}
 _SLICE_S = 0.2
 _HOLDS_SLICE_S = 0.05
 
@@ -49,6 +58,10 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
     match command:
         case CallModel(call=call):
             calls.call_model(call, policy, world, recorder)
+        case CountInput(call=call):
+            calls.count_input(call, policy, world, recorder)
+        case SwitchModel(engine=number, reason=why):
+            recorder.record(ModelSwitched(model=world.engines[number].model.name, engine=number, reason=why))
         case RunTool(call=tool):
             tooling.run_tool(tool, world, recorder)
         case MakeCheckpoint(reason=reason):
@@ -75,7 +88,11 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
             if recorder.state.background:
                 _end_tools(world, recorder)
                 trees.checkpoint("background commands ended", world, recorder)
-            recorder.record(RunStopped(kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified))
+            recorder.record(
+                RunStopped(
+                    kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified, resume_at=why.resume_at or 0
+                )
+            )
         case _:
             assert_never(command)
 
@@ -107,8 +124,8 @@ def _finish_iteration(ending: str, world: World, recorder: Recorder) -> None:
     iteration = recorder.state.iteration
     text = iteration.last_text if iteration else ""
     note = text[-NOTE_CAP:]
-    if ending == "steps":
-        note += "\n[The iteration ended at its limit of steps.]"
+    if ending in _WHY:
+        note += f"\n[The iteration ended {_WHY[ending]}.]"
     if left:
         note += f"\n[Background commands were ended: {', '.join(left)}]"
     claimed = ending == "answered" and world.texts.claims(text)

@@ -9,7 +9,12 @@ MOST_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of one run. `promise` None = no claim is needed; times are milliseconds, outputs are tokens."""
+    """The rules of one run. `promise` None = no claim is needed; times are milliseconds, outputs are tokens.
+
+    `engines` counts the models that may be called one after the other; `can_count` and `contexts` say of each whether
+    its provider counts a request's input for nothing, and how many tokens its window holds (0: nobody knows). A run
+    waits `rate_wait_ms` at most for what a provider asks it to wait, and `patience_ms` in all for one that is busy.
+    """
 
     has_checks: bool = False
     target: float = 1.0
@@ -21,3 +26,16 @@ class Policy:
     max_output: int = 16_384
     budget_wait_ms: int = 600_000
     max_attempts: int = MOST_ATTEMPTS
+    engines: int = 1
+    can_count: tuple[bool, ...] = (False,)
+    contexts: tuple[int, ...] = ()
+    rate_wait_ms: int = 600_000
+    patience_ms: int = 3_600_000
+
+    def counts(self, engine: int) -> bool:
+        """Whether the provider of this engine counts input for nothing."""
+        return engine < len(self.can_count) and self.can_count[engine]
+
+    def window(self, engine: int) -> int:
+        """How many tokens the context of this engine holds, output included; 0 where nobody knows."""
+        return self.contexts[engine] if engine < len(self.contexts) else 0

@@ -71,12 +71,6 @@ def iterations(state: State) -> StopReason | None:
     )
 
 
-def refused(state: State) -> StopReason | None:
-    """A useful call no longer fits a budget, whoever else settles."""
-    refusal = state.iteration.refused if state.iteration else None
-    return None if refusal is None or refusal.others else budget(refusal)
-
-
 def budget(refusal: CallRefused) -> StopReason:
     """Say which budget ended and what the next call would have needed."""
     if refusal.unit == "tokens":

@@ -95,16 +95,18 @@ def _run_fact(state: State, event: _RunFact) -> State:
                 state,
                 epoch=event.epoch,
                 model=event.model or state.model,
+                engine=0,
                 running=True,
                 stopped=None,
                 stop_asked=None,
+                parked=None if event.now else _parked(state),
                 excused=state.excused if state.stopped is None or state.stopped.is_open else len(state.scored),
                 exhausted=None,
                 must_compare=state.checkpoint is not None,
                 background=(),
                 setup=state.setup if state.setup is not None and state.setup.ok else None,
                 progress_ms=state.active_ms,
-                iteration=_fresh_start(state.iteration),
+                iteration=_fresh_start(state.iteration, now=event.now),
             )
         case LimitsSet():
             return replace(state, limits=event.limits, limit_sources=event.sources)
@@ -118,7 +120,13 @@ def _run_fact(state: State, event: _RunFact) -> State:
             sooner = state.stop_asked is None or event.now
             return replace(state, stop_asked=event) if sooner else state
         case RunStopped():
-            reason = StopReason(kind=event.kind, rule=event.rule, detail=event.detail, verified=event.verified)
+            reason = StopReason(
+                kind=event.kind,
+                rule=event.rule,
+                detail=event.detail,
+                verified=event.verified,
+                resume_at=event.resume_at or None,
+            )
             # whoever stops a run ends its background commands and keeps what they did: later changes are not theirs
             acted = tuple(dataclasses.replace(one, background=False) for one in state.acted) if state.dirty else ()
             return replace(state, stopped=reason, running=False, acted=acted, background=())
@@ -130,11 +138,29 @@ def _run_fact(state: State, event: _RunFact) -> State:
     assert_never(event)
 
 
-def _fresh_start(iteration: Iteration | None) -> Iteration | None:
-    """A resume tries again what an earlier driver gave up on; every counter stays."""
+def _parked(state: State) -> StopReason | None:
+    """What the run was parked for until some time, also where a driver died since."""
+    return state.parked if state.stopped is None or state.stopped.resume_at is None else state.stopped
+
+
+def _fresh_start(iteration: Iteration | None, *, now: bool) -> Iteration | None:
+    """A resume tries again what an earlier driver gave up on; every counter stays.
+
+    So does the time a provider asked to wait for, unless somebody wants no more waiting: a command that comes around
+    every few minutes must not ask it again each time.
+    """
     if iteration is None:
         return None
-    return replace(iteration, failed="", failures=0, refused=None, waiting_since=None, waited_out=False, retry_at=0)
+    return replace(
+        iteration,
+        failed="",
+        failures=0,
+        refused=None,
+        waiting_since=None,
+        waited_out=False,
+        busy_since=None,
+        retry_at=0 if now else iteration.retry_at,
+    )
 
 
 def _iteration_fact(state: State, event: IterationStarted | IterationFinished | ChecksFinished) -> State:
@@ -190,20 +216,21 @@ def _tool_fact(state: State, event: _ToolFact) -> State:
                 background=(*state.background, event) if event.background else state.background,
             )
         case ToolRefused():
-            return _tool_over(state, event.call.id)
+            return _tool_over(state, event.call.id, event.reason)
         case ToolFinished():
-            return replace(_tool_over(state, event.call_id), progress_ms=state.active_ms)
+            return replace(_tool_over(state, event.call_id, event.text), progress_ms=state.active_ms)
         case ItemTicked():
             return replace(state, ticked=(*state.ticked, event.item))
     assert_never(event)
 
 
-def _tool_over(state: State, call_id: str) -> State:
+def _tool_over(state: State, call_id: str, said: str) -> State:
     iteration = iteration_of(state)
     first = next((index for index, call in enumerate(iteration.pending) if call.id == call_id), None)
     pending = iteration.pending if first is None else iteration.pending[:first] + iteration.pending[first + 1 :]
     still = {key: value for key, value in state.open_tools.items() if key != call_id}
-    return replace(state, open_tools=still, iteration=replace(iteration, pending=pending))
+    more = iteration.new_bytes + (len(said) if said.isascii() else len(said.encode("utf-8", "replace")))
+    return replace(state, open_tools=still, iteration=replace(iteration, pending=pending, new_bytes=more))
 
 
 def _tree_fact(state: State, event: _TreeFact) -> State:

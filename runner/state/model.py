@@ -34,27 +34,58 @@ class Money(Struct, frozen=True, kw_only=True):
     tokens: int = 0
     tokens_held: int = 0
     calls: int = 0
+    local_calls: int = 0
+    local_tokens: int = 0
+    unmetered_calls: int = 0
+
+
+class Overhead(Struct, frozen=True, kw_only=True):
+    """What iterations began with: the input of their first calls, that is prompt, tools and spec, over and over."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: NanoUsd = 0
 
 
 class Iteration(Struct, frozen=True, kw_only=True):
-    """The iteration under way. `steps` counts settled replies, `attempt` the tries at the next one."""
+    """The iteration under way. `steps` counts settled replies, `attempt` the tries at the next one.
+
+    `failures` are attempts in a row that went wrong; a provider that refuses because it is busy counts none, but since
+    when it does so is `busy_since`. `cause` is the last one's, `failed` says why no other makes sense. `ended` is how
+    a reply ended the iteration (`refused`, `context`). `bound` is the last request's input bound, `context_tokens`
+    are what the last answered request and its reply had, `new_bytes` what tools said since.
+    """
 
     number: int
     started_at: Ms
     steps: int = 0
     attempt: int = 0
+    bound: int = 0
     retry_at: Ms = 0
     failures: int = 0
     failed: str = ""
     trouble: str = ""
+    cause: str = ""
+    busy_since: Ms | None = None
     refused: CallRefused | None = None
     counted: InputCounted | None = None
     waiting_since: Ms | None = None
     waited_out: bool = False
     pending: tuple[ToolCall, ...] = ()
     answered: bool = False
+    ended: str = ""
+    context_tokens: int = 0
+    new_bytes: int = 0
     last_text: str = ""
     finished: IterationFinished | None = None
+
+    @property
+    def context_estimate(self) -> int:
+        """About how many tokens the next request has, for the model's window; 0 before the first reply.
+
+        Three bytes a token is more tokens than text and code have. Money never rests on this: that is bounded.
+        """
+        return self.context_tokens + -(-self.new_bytes // 3) if self.steps else 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +109,7 @@ class State(Struct, frozen=True, kw_only=True):
 
     `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
     still be at it. `excused` scored iterations lay behind when a user resumed an ended run: these stop it no more.
+    `parked` is what it was parked for before this driver, with a time that may still lie ahead.
     """
 
     created: RunCreated | None = None
@@ -93,6 +125,7 @@ class State(Struct, frozen=True, kw_only=True):
     limit_sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     spec_text: str = ""
     money: Money = field(default_factory=Money)
+    overhead: Overhead = field(default_factory=Overhead)
     iterations: int = 0
     steps: int = 0
     iteration: Iteration | None = None
@@ -117,6 +150,7 @@ class State(Struct, frozen=True, kw_only=True):
     exhausted: CallRefused | None = None
     excused: int = 0
     stop_asked: StopAsked | None = None
+    parked: StopReason | None = None
     stopped: StopReason | None = None
 
     @property

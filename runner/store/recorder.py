@@ -375,10 +375,13 @@ def open_run(database: Database, run: str, clock: Clock, listeners: Sequence[Lis
     return JournalRecorder(database, row.id, state=state, head=head, clock=clock, listeners=listeners)
 
 
-def take_over(recorder: JournalRecorder, model: str) -> None:
-    """Become the run's writer: from here on every append of an older epoch fails. Hold the run's Lease first."""
+def take_over(recorder: JournalRecorder, model: str, *, now: bool = False) -> None:
+    """Become the run's writer: from here on every append of an older epoch fails. Hold the run's Lease first.
+
+    `now` = somebody wants it to go on whatever a provider asked it to wait for.
+    """
     epoch = recorder.state.epoch + 1
-    recorder.record(RunResumed(epoch=epoch, pid=os.getpid(), boot_id=boot_id(), model=model))
+    recorder.record(RunResumed(epoch=epoch, pid=os.getpid(), boot_id=boot_id(), model=model, now=now))
 
 
 def boot_id() -> str:
