@@ -2,48 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
 
-from runner.models.openai_errors import as_map
+from runner.models.fields import GarbledError, as_list, as_map, as_text, count
+from runner.models.usage import Counts, read_service, true_usage
 from runner.ports import Completion
 from runner.values import CallId, Reply, ToolCall, Usage
 
 _FILTERED = "[the provider's content filter ended this reply]"
-
-
-class GarbledError(ValueError):
-    """A stream that is no whole reply: what is missing or wrong, in words."""
+_CUT = frozenset({"length", "max_tokens", "model_length"})
+# what servers say of a generation that failed: vLLM, OpenRouter, DeepSeek
+_FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
 
 
 class Assembly:
-    """One reply under way. `add` each chunk, then ask for the `completion`."""
+    """One reply under way. `add` each chunk, then ask for the `completion`.
 
-    def __init__(self, call: CallId, on_text: Callable[[str], None]) -> None:
+    `counts` says what the server's count of input holds. `stand_in` gives the usage of a reply that came without one,
+    or with zeros; where it is None (whatever costs money), such a reply is no whole one.
+    """
+
+    def __init__(
+        self,
+        call: CallId,
+        on_text: Callable[[str], None],
+        *,
+        counts: Counts = "all",
+        stand_in: Callable[[], Usage] | None = None,
+    ) -> None:
         self._call, self._on_text = call, on_text
+        self._counts: Counts = counts
+        self._stand_in = stand_in
         self._text: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._finish = ""
+        self._refused = False
+        self._service: object = None
         self._usage: Mapping[str, object] = {}
+
+    def read(self, chunks: Iterable[object], request_id: str) -> Completion:
+        """Take every chunk and give the whole reply; raises GarbledError where there is none."""
+        for chunk in chunks:
+            self.add(chunk)
+        return self.completion(request_id)
 
     def add(self, chunk: object) -> None:
         """Take one chunk; raises GarbledError when it is none."""
         if not isinstance(chunk, dict):
             raise GarbledError("a piece of the stream is no JSON object")
-        top = as_map(cast("object", chunk))
+        top = as_map(chunk)  # pyright: ignore[reportUnknownArgumentType]  # whatever JSON holds
         if top.get("error"):
-            raise GarbledError("the provider reported an error inside the stream")
+            raise GarbledError("the provider reported an error inside the stream", cause="server")
         # some servers send running totals: the last one counts
         self._usage = as_map(top.get("usage")) or self._usage
-        for choice in map(as_map, _list(top.get("choices"))):
+        self._service = top.get("service_tier") or self._service
+        for choice in map(as_map, as_list(top.get("choices"))):
             if choice.get("index", 0) != 0:
                 raise GarbledError("the provider sent more than one reply")
             delta = as_map(choice.get("delta"))
             for key in ("content", "refusal"):
                 if isinstance(piece := delta.get(key), str) and piece:
+                    self._refused = self._refused or key == "refusal"
                     self._text.append(piece)
                     self._on_text(piece)
-            for place, part in enumerate(map(as_map, _list(delta.get("tool_calls")))):
+            for place, part in enumerate(map(as_map, as_list(delta.get("tool_calls")))):
                 self._add_call(part, place)
             if isinstance(finish := choice.get("finish_reason"), str):
                 self._finish = finish
@@ -63,44 +85,41 @@ class Assembly:
     def completion(self, request_id: str) -> Completion:
         """The whole reply; raises GarbledError when the stream ended early or its usage cannot be believed."""
         if not self._finish:
-            raise GarbledError("the stream ended before the reply did")
-        usage = self._true_usage()
-        cut = self._finish == "length"
-        calls = tuple(self._made(index) for index in sorted(self._calls))
+            raise GarbledError("the stream ended before the reply did", cause="dropped")
+        if self._finish in _FAILED:
+            raise GarbledError("the provider says that the reply failed", cause="server")
+        cut = self._finish in _CUT
+        ending = "filtered" if self._finish == "content_filter" else "refused" if self._refused else ""
+        # a reply that was broken off may hold half a call
+        calls = () if ending else tuple(self._made(index) for index in sorted(self._calls))
         if not cut and any(not call.name for call in calls):
             raise GarbledError("a tool call without a name")
         text = "".join(self._text)
-        if self._finish == "content_filter":
+        usage = self._true_usage(empty=not text and not self._calls)
+        if ending == "filtered":
             text = f"{text}\n{_FILTERED}".strip()
-        return Completion(reply=Reply(text=text, tool_calls=calls, cut=cut), usage=usage, request_id=request_id)
+        reply = Reply(text=text, tool_calls=calls, cut=cut, ending=ending)
+        return Completion(reply=reply, usage=usage, request_id=request_id)
 
     def _made(self, index: int) -> ToolCall:
         call = self._calls[index]
         made_id = call["id"] or f"call_{self._call.iteration}_{self._call.step}_{index}"
         return ToolCall(made_id, call["name"], call["arguments"])
 
-    def _true_usage(self) -> Usage:
+    def _true_usage(self, *, empty: bool) -> Usage:
+        if not self._usage and self._stand_in is not None:
+            return self._stand_in()
         details = as_map(self._usage.get("prompt_tokens_details"))
-        tokens = Usage(
-            _tokens(self._usage, "prompt_tokens"),
-            _tokens(self._usage, "completion_tokens"),
-            _tokens(details, "cached_tokens", 0),
-            _tokens(details, "cache_write_tokens", 0),
+        lives = as_map(details.get("cache_creation_token_details"))
+        written = details.get("cache_write_tokens", details.get("cache_creation_tokens"))
+        found = Usage(
+            count(self._usage, "prompt_tokens"),
+            count(self._usage, "completion_tokens"),
+            count(details, "cached_tokens", 0),
+            count({"cache_write_tokens": written}, "cache_write_tokens", 0),
+            cache_write_1h_tokens=count(lives, "ephemeral_1h_input_tokens", 0),
+            reasoning_tokens=count(as_map(self._usage.get("completion_tokens_details")), "reasoning_tokens", 0),
+            service=read_service(as_text(self._service)),
         )
-        if tokens.cached_tokens + tokens.cache_write_tokens > tokens.input_tokens:
-            raise GarbledError("the usage counts more cached input than input")
-        return tokens
-
-
-def _tokens(table: Mapping[str, object], key: str, absent: int | None = None) -> int:
-    value = table.get(key)
-    if value is None and absent is not None:
-        return absent
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise GarbledError(f"the reply came without a usable `{key}` in its usage")
-    return value
-
-
-def _list(value: object) -> Sequence[object]:
-    # each element of a JSON list is looked at
-    return cast("Sequence[object]", value) if isinstance(value, list) else ()
+        total = count(self._usage, "total_tokens", 0)
+        return true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)

@@ -9,11 +9,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, cast
-
-if TYPE_CHECKING:
-    import httpx
+from collections.abc import Mapping, MutableMapping
+from typing import Protocol, cast
 
 KEPT_S = 1.0
 """How long an idle connection is used again. A server closes one after five seconds at the soonest: a request sent into
@@ -26,12 +23,19 @@ class _Stream(Protocol):
     def get_extra_info(self, info: str) -> object: ...
 
 
+class _Request(Protocol):
+    """A request of httpx or of httpx2."""
+
+    @property
+    def extensions(self) -> MutableMapping[str, object]: ...
+
+
 class StoppedError(Exception):
     """Raised inside the SDK, before the first byte, when the call was stopped while it connected."""
 
 
 class Wire:
-    """What one thread sends on. httpx tells of connecting and sending through its `trace` extension."""
+    """What one thread sends on. httpx and httpx2 tell of connecting and sending through their `trace` extension."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,8 +49,8 @@ class Wire:
             self._line = Line(self)
             return self._line
 
-    def watch(self, request: httpx.Request) -> None:
-        """An httpx request hook: be told of this request's connecting and sending."""
+    def watch(self, request: _Request) -> None:
+        """A request hook of httpx and httpx2: be told of this request's connecting and sending."""
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, info: Mapping[str, object]) -> None:

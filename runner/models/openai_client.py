@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import ssl
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import httpx
-from openai import DefaultHttpxClient, OpenAI, Timeout
+from openai import APIStatusError, DefaultHttpxClient, OpenAI, OpenAIError, Stream, Timeout
 
 from runner.models.connection import KEPT_S, Wire
+from runner.models.sending import STREAM, WHOLE, Sdk
+
+if TYPE_CHECKING:
+    from openai._types import RequestOptions
 
 _CONNECT_S = 5.0
 _GARBAGE = 4_000
@@ -17,13 +21,17 @@ _GARBAGE = 4_000
 _NO_KEY = "none"  # the SDK insists on a key; a server of one's own ignores it
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What one thread calls with. `url` is whole, so that the SDK need not join it for every request."""
+def _options(accept: str) -> RequestOptions:
+    return {
+        "headers": {"Content-Type": "application/json", "Accept": accept},
+        # a redirect would be a second request
+        "follow_redirects": False,
+        # never the administrator's key, which the SDK would take from the environment
+        "security": {"bearer_auth": True},
+    }
 
-    wire: Wire
-    client: OpenAI
-    url: str
+
+_OPTIONS = {accept: _options(accept) for accept in (STREAM, WHOLE)}
 
 
 class _NoCookies(httpx.Cookies):
@@ -46,12 +54,11 @@ class _Client(DefaultHttpxClient):
 _NONE = _NoCookies()
 
 
-def way(url: str, path: str, *, key: str, idle_s: float) -> Way:
-    """Make a client with one connection of its own, for calls to `path` below `url`."""
+def sdk(wire: Wire, url: str, *, key: str, idle_s: float) -> Sdk:
+    """Make a client with one connection of its own, for calls to paths below `url`."""
     # what the SDK brought along stays as long as the process: no collection need walk it again
     gc.freeze()
     gc.set_threshold(_GARBAGE, 10, 10)
-    wire = Wire()
     timeout = Timeout(idle_s, connect=min(_CONNECT_S, idle_s))
     client = OpenAI(
         api_key=key or _NO_KEY,
@@ -65,7 +72,22 @@ def way(url: str, path: str, *, key: str, idle_s: float) -> Way:
             event_hooks={"request": [wire.watch]},
         ),
     )
-    return Way(wire, client, f"{client.base_url}{path}")
+    base = str(client.base_url)
+
+    def post(path: str, body: bytes, accept: str) -> httpx.Response:
+        opened: object = client.post(
+            # whole, so that the SDK need not join it for every request
+            base + path,
+            cast_to=httpx.Response,
+            content=body,
+            options=_OPTIONS[accept],
+            stream=True,
+            stream_cls=Stream[object],
+        )
+        # the SDK hands the response over as it is where that is what it should cast to, whatever the stream's class
+        return cast("httpx.Response", opened)
+
+    return Sdk(post=post, status_error=APIStatusError, errors=(OpenAIError, httpx.HTTPError))
 
 
 def _trusted(url: str) -> ssl.SSLContext:

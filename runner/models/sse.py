@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from runner.models.assembly import GarbledError
+from runner.models.fields import GarbledError
 
 _END = b"[DONE]"
 
@@ -21,7 +21,7 @@ def values(pieces: Iterable[bytes]) -> Iterator[object]:
 
     `pieces` are the bytes of the body as they come, cut anywhere.
     """
-    for data in _data(pieces):
+    for data in data_of(pieces):
         if data.startswith(_END):
             return
         try:
@@ -44,7 +44,7 @@ def _no_number(name: str) -> object:
     raise ValueError(name)
 
 
-def _data(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def data_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The data of each event that has some: its `data` lines joined by line ends. One the stream breaks off is none."""
     parts: list[bytes] = []
     for line in _lines(pieces):

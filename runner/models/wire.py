@@ -69,17 +69,34 @@ def encode_tools(tools: Sequence[ToolDefinition]) -> bytes:
     )
 
 
-def chat_body(model: str, messages: Sequence[bytes], *, tools: bytes, max_output: int) -> bytes:
-    """A streamed request with usage, at most `max_output` output tokens, reasoning included."""
+def chat_body(
+    model: str,
+    messages: Sequence[bytes],
+    *,
+    tools: bytes,
+    max_output: int,
+    limit: bytes = b"max_completion_tokens",
+    service: str = "",
+) -> bytes:
+    """A streamed request with usage, at most `max_output` output tokens, reasoning included.
+
+    `limit` is what the server calls that limit, `service` the class of service ("": the server's own choice).
+    """
     head = [
         b'{"model":' + as_json(model),
         b'"stream":true,"stream_options":{"include_usage":true}',
-        b'"max_completion_tokens":%d' % max_output,
+        b'"%s":%d' % (limit, max_output),
+        *([b'"service_tier":' + as_json(service)] if service else []),
         *([b'"tools":' + tools] if tools else []),
         b'"messages":[',
     ]
+    return joined(head, messages)
+
+
+def joined(head: Sequence[bytes], items: Sequence[bytes]) -> bytes:
+    """A body: its fields in `head`, of which the last opens a list, the list's encoded items, and the end of both."""
     # joined with the rest at once: each further copy of a long conversation costs as much again
-    pieces = list(messages) or [b""]
+    pieces = list(items) or [b""]
     pieces[0] = b",".join(head) + pieces[0]
     pieces[-1] += b"]}"
     return b",".join(pieces)

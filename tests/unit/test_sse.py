@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.models.assembly import GarbledError
+from runner.models.fields import GarbledError
 from runner.models.sse import values
 
 
