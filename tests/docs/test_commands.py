@@ -207,7 +207,7 @@ def test_the_wheel_brings_the_man_page_and_the_completion_of_every_shell(tmp_pat
             for name in wheel.namelist()
             if ".data/data/" in name
         }
-        assert any(name == "runner/pricing/builtin.toml" for name in wheel.namelist())
+        assert any(name == "runner/pricing/builtin.json" for name in wheel.namelist())
     assert shared == {
         "share/man/man1/runner.1": MANUAL.read_text("utf-8"),
         "share/bash-completion/completions/runner": (ROOT / "completions/runner.bash").read_text("utf-8"),
