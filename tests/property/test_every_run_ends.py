@@ -19,13 +19,15 @@ from runner.policy.model import Policy
 from runner.ports import Completion
 from runner.pricing.cost import Price
 from runner.spec.model import Spec
+from runner.state import State
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import create_run, open_run, take_over
 from runner.testing.fakes import FakeChecks, FakeClock, FakeGuard, FakeModel, FakeTools, FakeWorkspace, engine_of
-from runner.values import Limits, Reply, Scope, ScopeKind, StopKind, ToolCall, Usage
+from runner.values import Limits, Reply, Scope, ScopeKind, StopKind, StopReason, ToolCall, Usage
 
 PRICE = Price(input=3_000, output=15_000, cached=300, cache_write=3_750)
+DEARER = Price(input=5_000, output=25_000, cached=500, cache_write=6_250)
 
 
 class Words:
@@ -47,33 +49,50 @@ class Words:
         return message.endswith("DONE")
 
 
+def failing(dice: random.Random, fate: float):
+    """One of the ways in which a call brings no reply; None for a call that does."""
+    if fate < 0.05:
+        return LostError("dropped", retryable=dice.random() < 0.8, cause="dropped")
+    if fate < 0.08:
+        wait = dice.choice([None, 0.0, 0.002, 3_000.0])
+        return UnbilledError("429", retryable=True, retry_after_s=wait, cause="rate")
+    if fate < 0.12:
+        return UnbilledError("529", retryable=True, cause="overload")
+    if fate < 0.13:
+        return LostError("overloaded in mid-stream", retryable=True, cause="overload")
+    if fate < 0.15:
+        return NeverSentError("refused", retryable=True, cause="connect")
+    if fate < 0.17:
+        return UnbilledError("no", cause=dice.choice(["auth", "model", "billing", "context", "size", "request"]))
+    return NoReplyError("nothing recorded") if fate < 0.18 else None
+
+
 def scripted(dice: random.Random):
+    outage = 0
+
     def answer(call, limit):
-        fate = dice.random()
-        if fate < 0.05:
-            raise LostError("dropped", retryable=dice.random() < 0.8)
-        if fate < 0.08:
-            raise UnbilledError("429", retryable=True, retry_after_s=dice.choice([None, 0.1, 3_000.0]))
-        if fate < 0.1:
-            raise NeverSentError("refused", retryable=True)
-        if fate < 0.11:
-            raise NoReplyError("nothing recorded")
+        nonlocal outage
+        outage = max(0, outage - 1) or (dice.randrange(1, 30) if dice.random() < 0.02 else 0)
+        if outage:
+            raise UnbilledError("529", retryable=True, cause="overload")
+        if (error := failing(dice, dice.random())) is not None:
+            raise error
         names = [dice.choice(["look", "put", "go", "nonsense"]) for _ in range(dice.choice([0, 1, 1, 2, 3]))]
         calls = tuple(ToolCall(f"t{index}", name, str(dice.randrange(3))) for index, name in enumerate(names))
-        text = dice.choice(["working", "DONE", "DONE, or nearly"])
-        reply = Reply(text=text, tool_calls=calls, cut=dice.random() < 0.05)
+        text = dice.choice(["working", "DONE", "DONE, or nearly", "on and on " * 900])
+        ending = dice.choice(["paused", "refused", "filtered", "window"]) if dice.random() < 0.1 else ""
+        reply = Reply(text=text, tool_calls=calls, cut=dice.random() < 0.05, ending=ending)
         return Completion(reply=reply, usage=Usage(dice.randrange(20), dice.randrange(1 + min(limit, 50))))
 
     return answer
 
 
-def world_of(dice: random.Random, clock: FakeClock) -> World:
+def world_of(dice: random.Random, clock: FakeClock, models: list[FakeModel]) -> World:
     files = FakeWorkspace()
-    model = FakeModel(scripted(dice))
-    engine = engine_of(model, PRICE)
+    engines = tuple(engine_of(model, price) for model, price in zip(models, (PRICE, DEARER), strict=True))
     return World(
         clock=clock,
-        engines=(engine,),
+        engines=engines,
         prices="p",
         tools=FakeTools(files),
         workspace=files,
@@ -81,7 +100,7 @@ def world_of(dice: random.Random, clock: FakeClock) -> World:
         guard=FakeGuard(),
         spec=Spec(path="s", text="# Work", body="# Work", title="Work"),
         texts=Words(dice),
-        conversation=Conversation((model,), (engine.entry,)),
+        conversation=Conversation(models, tuple(one.entry for one in engines)),
         setup=lambda _: SetupFinished(ok=dice.random() < 0.9),
         backoff_s=lambda _: 0.0,
         on_text=lambda _: None,
@@ -89,8 +108,22 @@ def world_of(dice: random.Random, clock: FakeClock) -> World:
     )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32), has_checks=st.booleans(), has_setup=st.booleans(), usd=st.integers(0, 40_000))
+def policy_of(dice: random.Random, *, has_checks: bool, has_setup: bool) -> Policy:
+    return Policy(
+        has_checks=has_checks,
+        has_setup=has_setup,
+        min_output=16,
+        max_output=512,
+        budget_wait_ms=1_000,
+        engines=dice.choice([1, 2]),
+        can_count=(dice.random() < 0.5, dice.random() < 0.5),
+        contexts=(dice.choice([0, 60, 100_000]), 100_000),
+        patience_ms=dice.choice([0, 2_000, 3_600_000]),
+    )
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32), has_checks=st.booleans(), has_setup=st.booleans(), usd=st.integers(0, 80_000))
 def test_every_run_ends_within_its_limits_and_replays_to_the_same_state(seed, has_checks, has_setup, usd):
     dice = random.Random(seed)
     clock = FakeClock(step_ms=dice.choice([1, 400]))
@@ -108,25 +141,53 @@ def test_every_run_ends_within_its_limits_and_replays_to_the_same_state(seed, ha
         scopes=(Scope(ScopeKind.RUN, "r"), Scope(ScopeKind.PROJECT, "x")),
         limits=limits,
     )
-    policy = Policy(has_checks=has_checks, has_setup=has_setup, min_output=16, max_output=512, budget_wait_ms=1_000)
+    policy = policy_of(dice, has_checks=has_checks, has_setup=has_setup)
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "runner.db")
         recorder = create_run(database, created, clock)
-        take_over(recorder, "fake/model")
-        world = world_of(dice, clock)
+        models = [FakeModel(scripted(dice), name=name, counts=dice.choice([None, 30])) for name in ("fake/a", "fake/b")]
+        world = world_of(dice, clock, models)
         recorder.listen(lambda stamped, _: world.conversation.apply(stamped.event))
+        take_over(recorder, "fake/a")
 
         stop = loop.run(recorder, policy, world)
+        for _ in range(3):
+            assert open_run(database, "r", clock).state == recorder.state
+            assert within(recorder.state, limits)
+            if not stop.is_open:
+                break
+            early, sent = comes_back(dice, clock, stop), [len(one.sent) for one in models]
+            take_over(recorder, "fake/a")
+            stop = loop.run(recorder, policy, world)
+            # a parked run that comes back before its time asks nobody
+            assert not early or (stop.kind is StopKind.PARKED and sent == [len(one.sent) for one in models])
 
         state = recorder.state
-        assert open_run(database, "r", clock).state == state
-        assert state.money.held == 0
-        assert state.money.spent + state.money.unknown <= usd
-        assert state.money.tokens <= 20_000
-        assert state.iterations <= 4
-        assert limits.calls is None or state.money.calls <= limits.calls
         assert stop.kind is not StopKind.DONE or state.scored
         ledger = database.query("SELECT kind, spent, unknown, held FROM budget WHERE kind IN ('run', 'project')")
         assert {tuple(row)[1:] for row in ledger} <= {(state.money.spent, state.money.unknown, 0)}
         assert len(list(journal.rows(database, "r"))) == state.seq
         database.close()
+
+
+def comes_back(dice: random.Random, clock: FakeClock, stop: StopReason) -> bool:
+    """Let some time pass after a stop; whether it is still too early, by more than a run waits."""
+    if stop.resume_at is None:
+        return False
+    early = dice.random() < 0.5 and stop.resume_at - clock.at > 700_000
+    if not early:
+        clock.at = max(clock.at, stop.resume_at)
+    return early
+
+
+def within(state: State, limits: Limits) -> bool:
+    money = state.money
+    return (
+        money.held == 0
+        and limits.usd is not None
+        and money.spent + money.unknown <= limits.usd
+        and limits.tokens is not None
+        and money.tokens <= limits.tokens
+        and state.iterations <= 4
+        and (limits.calls is None or money.calls <= limits.calls)
+    )

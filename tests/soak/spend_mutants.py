@@ -17,12 +17,20 @@ def late_check() -> None:
     """Look at past spend alone: any money left admits a call in full, and its cost is added afterwards."""
 
     def grant(
-        rows: Sequence[Budget], *, input_price: int, output_price: int, input_bound: int, asked: int, least: int
+        rows: Sequence[Budget],
+        *,
+        input_price: int,
+        output_price: int,
+        input_bound: int,
+        asked: int,
+        least: int,
+        slack: int = 2,
+        fees: int = 0,
     ) -> Granted | Short:
         for row in rows:
             if row.settled_room is not None and row.settled_room <= 0:
                 return Short(budget=str(row), need=1, headroom=row.settled_room, others=False)
-        return Granted(output=asked, hold=worst(input_price, output_price, input_bound, asked))
+        return Granted(output=asked, hold=worst(input_price, output_price, input_bound, asked, slack=slack, fees=fees))
 
     ledger.grant = grant
     no_hold()
