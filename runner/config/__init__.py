@@ -1,7 +1,8 @@
 """Settings, each with the place it came from.
 
 Later in this list wins: built-in, user's configuration file, environment, `--env-file`, spec, flag, resume flag.
-Nothing here comes from inside a workspace but the keys of known providers in its `.env`.
+Nothing here comes from inside a workspace but the keys of known providers in its `.env`: neither an address to send
+them to nor a price.
 """
 
 from runner.config.dotenv import WorkspaceKeys, env_file, workspace_keys

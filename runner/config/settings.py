@@ -12,9 +12,12 @@ import msgspec
 from runner.config.dotenv import env_file as read_env_file
 from runner.config.environment import tool_env
 from runner.config.place import default_state_dir, expanded
+from runner.config.providers import Providers
 from runner.config.userfile import KEYS, Stated, read_user_file
 from runner.errors import ConfigError, closest
-from runner.models.keys import is_key
+from runner.models.keys import SUPPORTED_KEYS, is_key
+from runner.models.server import Server, refuse_address
+from runner.pricing.cost import Asks
 from runner.secrets import Keys
 
 T = TypeVar("T")
@@ -24,12 +27,17 @@ VARIABLES: Mapping[str, str] = {
     **{key.variable: key.about for key in KEYS.values() if key.variable},
     "RUNNER_PLAIN": "Set to 1: lines instead of the live view.",
     "OPENAI_BASE_URL": "Another server that speaks OpenAI's Chat Completions.",
+    "ANTHROPIC_BASE_URL": "Another server that speaks Anthropic's Messages.",
 }
 """Environment variables runner reads, provider keys aside."""
 
 MIN_OUTPUT = 1_024
 MAX_OUTPUT = 16_384
 BUDGET_WAIT_S = 600
+RATE_WAIT_S = 600
+PATIENCE_S = 3600
+IDLE_TIMEOUT_S = 300
+CALL_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +69,13 @@ class Settings:
     """Everything that steers a run beside its spec and its limits.
 
     `environ` is the environment with `--env-file` laid over it, provider keys left out: the base of `tool_env`.
-    `file_keys` are the provider keys of `--env-file`; `notes` are sentences the user must see.
+    `file_keys` are the provider keys of `--env-file`; `notes` are sentences the user must see. `models` is empty where
+    one model is named alone; else `model` is its first. `providers` are the servers the user configured, `server_lines`
+    says where, and `served` are the prices beside them, as the file has them.
     """
 
     model: Setting[str | None]
+    models: Setting[tuple[str, ...]]
     prices: Setting[Path | None]
     project: Setting[str | None]
     state_dir: Setting[Path]
@@ -77,10 +88,26 @@ class Settings:
     min_output: Setting[int]
     max_output: Setting[int]
     budget_wait_s: Setting[int]
+    rate_wait_s: Setting[int]
+    patience_s: Setting[int]
+    idle_timeout_s: Setting[int]
+    call_timeout_s: Setting[int]
+    thinking: Setting[str]
+    cache: Setting[str]
+    service: Setting[str]
+    geo: Setting[str]
+    providers: Setting[Mapping[str, Server]]
     openai_base_url: Setting[str | None]
     environ: Mapping[str, str] = field(repr=False)
     file_keys: Keys
     notes: tuple[str, ...] = ()
+    server_lines: Mapping[str, str] = field(default_factory=dict[str, str])
+    served: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+
+    @property
+    def asks(self) -> Asks:
+        """What every request asks for beside its answer."""
+        return Asks(service=self.service.value, geo=self.geo.value, cache=self.cache.value)
 
     @property
     def apart(self) -> Setting[bool]:
@@ -126,6 +153,7 @@ def load(
     *,
     env_file: Path | None = None,
     spec_model: str | None = None,
+    spec_models: tuple[str, ...] = (),
     flags: Flags | None = None,
     workspace: Path | None = None,
 ) -> Settings:
@@ -143,10 +171,7 @@ def load(
     )
     notes = list(_misspelt(plain))
     if workspace is not None and path.resolve().is_relative_to(workspace.resolve()):
-        hooks = [hook for hook in ("on_stop", "on_park") if chosen.user.pop(hook, None) is not None]
-        notes += [
-            f"{hook} of {path} is ignored: that file is in the workspace, where an agent can write" for hook in hooks
-        ]
+        notes += chosen.trusted_less()
     min_output, max_output = chosen.whole("min_output", MIN_OUTPUT), chosen.whole("max_output", MAX_OUTPUT)
     if min_output.value > max_output.value:
         raise ConfigError(
@@ -154,11 +179,13 @@ def load(
             path=path,
             hint="lower min_output",
         )
-    model = chosen.text("model")
+    model, models = _models(chosen, spec_model, spec_models, flags.model)
+    providers, lines, served = _providers(chosen)
     prices = chosen.path("prices")
     place = chosen.path("state_dir")
     return Settings(
-        model=_over(_over(model, spec_model, "spec"), flags.model, "flag"),
+        model=model,
+        models=models,
         prices=_over(prices, flags.prices, "flag"),
         project=chosen.text("project"),
         state_dir=Setting(default_state_dir(), "built-in")
@@ -173,11 +200,58 @@ def load(
         min_output=min_output,
         max_output=max_output,
         budget_wait_s=chosen.whole("budget_wait", BUDGET_WAIT_S),
+        rate_wait_s=chosen.whole("rate_wait", RATE_WAIT_S),
+        patience_s=chosen.whole("patience", PATIENCE_S),
+        idle_timeout_s=chosen.whole("idle_timeout", IDLE_TIMEOUT_S),
+        call_timeout_s=chosen.whole("call_timeout", CALL_TIMEOUT_S),
+        thinking=chosen.word("thinking", "off"),
+        cache=chosen.word("cache", "5m"),
+        service=chosen.word("service", "standard"),
+        geo=chosen.word("geo", "global"),
+        providers=providers,
         openai_base_url=chosen.variable("OPENAI_BASE_URL"),
         environ=plain,
         file_keys=Keys({name: value for name, value in listed.items() if is_key(name) and value}, str(env_file)),
         notes=tuple(notes),
+        server_lines=lines,
+        served=served,
     )
+
+
+def _models(
+    chosen: _Chosen, spec_model: str | None, spec_models: tuple[str, ...], flag: str | None
+) -> tuple[Setting[str | None], Setting[tuple[str, ...]]]:
+    """One model or a list, whoever stands last in the order of sources; the first of a list is the model."""
+    model, models = chosen.text("model"), chosen.names("models")
+    # a variable names one model, and wins over the file whichever of the two that states
+    if model.value is not None and model.source != chosen.user_path:
+        models = Setting((), "built-in")
+    if spec_model is not None or spec_models:
+        model, models = _over(model, spec_model, "spec"), Setting(spec_models, "spec" if spec_models else "built-in")
+    if flag is not None:
+        model, models = _over(model, flag, "flag"), Setting((), "built-in")
+    if models.value:
+        first: Setting[str | None] = Setting(models.value[0], models.source, models.line)
+        return first, models
+    return model, models
+
+
+def _providers(
+    chosen: _Chosen,
+) -> tuple[Setting[Mapping[str, Server]], dict[str, str], Mapping[str, Mapping[str, object]]]:
+    """The servers of the user's file, where each stands, and their prices; ANTHROPIC_BASE_URL is one more."""
+    stated = chosen.user.get("providers")
+    found = stated.value if stated is not None and isinstance(stated.value, Providers) else Providers()
+    servers = dict(found.servers)
+    places = {name: Setting(name, chosen.user_path, line).place for name, line in found.lines.items()}
+    url = chosen.variable("ANTHROPIC_BASE_URL")
+    if url.value is not None:
+        refuse_address(url.value, url.source)
+        name = "anthropic"
+        servers[name] = Server(name=name, base_url=url.value.rstrip("/"), key=SUPPORTED_KEYS[name], api="messages")
+        places[name] = url.source
+    source = chosen.user_path if found.servers else url.source if servers else "built-in"
+    return Setting(servers, source), places, found.prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +263,13 @@ class _Chosen:
     environ: Mapping[str, str]
     listed: Mapping[str, str]
     env_file: str
+
+    def trusted_less(self) -> Iterator[str]:
+        """Drop what an agent must not have written: commands of the user's, and addresses that keys are sent to."""
+        for name in ("on_stop", "on_park", "providers"):
+            if self.user.pop(name, None) is not None:
+                where = f"{name} of {self.user_path}"
+                yield f"{where} is ignored: that file is in the workspace, where an agent can write"
 
     def _find(self, name: str, read: Callable[[str], T], kind: type[T]) -> Setting[T] | None:
         if found := self._variable(KEYS[name].variable):
@@ -214,6 +295,10 @@ class _Chosen:
     def path(self, name: str) -> Setting[Path | None]:
         found = self._find(name, lambda text: expanded(Path(text)), Path)
         return Setting(None, "built-in") if found is None else Setting(found.value, found.source, found.line)
+
+    def word(self, name: str, default: str) -> Setting[str]:
+        found = self.text(name)
+        return Setting(default, "built-in") if found.value is None else Setting(found.value, found.source, found.line)
 
     def whole(self, name: str, default: int) -> Setting[int]:
         return self._find(name, int, int) or Setting(default, "built-in")

@@ -6,11 +6,13 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from runner.config.environment import refuse_key
+from runner.config.providers import EXAMPLE, read_providers
 from runner.errors import ConfigError, closest
 from runner.values import parse_duration
 
@@ -19,7 +21,8 @@ from runner.values import parse_duration
 class Key:
     """One key: `kind` and `default` in words, `read` narrows a TOML value or raises ValueError.
 
-    `example` is a value as TOML, `variable` the environment variable that says the same and wins.
+    `example` is a value as TOML, `variable` the environment variable that says the same and wins, `instead_of` a key
+    that must not stand beside this one.
     """
 
     name: str
@@ -29,11 +32,12 @@ class Key:
     read: Callable[[object], object]
     example: str
     variable: str = ""
+    instead_of: str = ""
 
     @property
     def field(self) -> str:
         """The name of this setting in `Settings`."""
-        return "budget_wait_s" if self.name == "budget_wait" else self.name.replace(".", "_")
+        return f"{self.name}_s" if self.kind == "duration" else self.name.replace(".", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,55 @@ def _duration(value: object) -> object:
     raise ValueError(msg)
 
 
+def _time_limit(value: object) -> object:
+    seconds = _duration(value)
+    if not seconds:
+        msg = "write a duration above 0"
+        raise ValueError(msg)
+    return seconds
+
+
+def _word(*words: str) -> Callable[[object], object]:
+    """Reads one of a few words."""
+
+    def read(value: object) -> object:
+        if value not in words:
+            near = closest(str(value), words)
+            msg = f"write one of {', '.join(words)}" + (f"; did you mean {near}?" if near else "")
+            raise ValueError(msg)
+        return value
+
+    return read
+
+
+def _thinking(value: object) -> object:
+    text = str(value).strip().replace("_", "")
+    if value is not True and value is not False and (text in {"off", "adaptive"} or _enough(text)):
+        return text
+    msg = f'write "off", "adaptive", or a number of tokens from {LEAST_THINKING} on'
+    raise ValueError(msg)
+
+
+def _enough(text: str) -> bool:
+    return bool(_TOKENS.match(text)) and int(text) >= LEAST_THINKING
+
+
+def _place_of_work(value: object) -> object:
+    text = str(_text(value))
+    if not _GEO.match(text):
+        msg = 'write "global", or a place as the provider calls it: "us", "eu"'
+        raise ValueError(msg)
+    return text
+
+
+def _models(value: object) -> tuple[str, ...]:
+    names = _texts(value)
+    if not names or len(set(names)) != len(names) or not all(name.strip() == name and name for name in names):
+        msg = 'write a list of models, each once: ["openai/gpt-5", "anthropic/claude-sonnet-5"]'
+        raise ValueError(msg)
+    return names
+
+
 def _texts(value: object) -> tuple[str, ...] | None:
     try:
         return msgspec.convert(value, tuple[str, ...])
@@ -110,12 +163,19 @@ def _tool_names(value: object) -> object:
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_GEO = re.compile(r"[a-z][a-z0-9-]{0,30}\Z")
+_TOKENS = re.compile(r"[0-9]{4,7}\Z", re.ASCII)
 
 
 _KEYS = (
     Key(
         name="model", kind="text", default="the first provider with a key", read=_text, variable="RUNNER_MODEL",
         about="The model of a run that names none.", example='"openai/gpt-5-mini"',
+    ),
+    Key(
+        name="models", kind="list of models", default="[]", read=_models, instead_of="model",
+        about="The model of a run that names none, and those to go on with when it cannot be had.",
+        example='["openai/gpt-5-mini", "desk/llama"]',
     ),
     Key(
         name="prices", kind="path", default="the built-in book", read=_path, variable="RUNNER_PRICES",
@@ -165,7 +225,43 @@ _KEYS = (
         name="budget_wait", kind="duration", default="10m", read=_duration,
         about="How long to wait for other runs' holds.", example='"10m"',
     ),
+    Key(
+        name="rate_wait", kind="duration", default="10m", read=_duration,
+        about="How long to wait when a provider names a time to try again; a run parks for longer.", example='"10m"',
+    ),
+    Key(
+        name="patience", kind="duration", default="1h", read=_duration,
+        about="How long to try an overloaded provider again.", example='"1h"',
+    ),
+    Key(
+        name="idle_timeout", kind="duration", default="5m", read=_time_limit,
+        about="How long a reply may be silent before it counts as lost.", example='"5m"',
+    ),
+    Key(
+        name="call_timeout", kind="duration", default="15m", read=_time_limit,
+        about="How long a whole reply may take before it counts as lost.", example='"15m"',
+    ),
+    Key(
+        name="thinking", kind="off, adaptive or tokens", default="off", read=_thinking,
+        about="How much a model that can may think before it answers.", example='"8000"',
+    ),
+    Key(
+        name="cache", kind="off, 5m or 1h", default="5m", read=_word("off", "5m", "1h"),
+        about="How long a provider shall keep the beginning of a conversation, where requests say so.", example='"1h"',
+    ),
+    Key(
+        name="service", kind="standard, flex, priority or fast", default="standard",
+        read=_word("standard", "flex", "priority", "fast"),
+        about="The class of service that is asked for; it must have a price.", example='"flex"',
+    ),
+    Key(
+        name="geo", kind="a place", default="global", read=_place_of_work,
+        about="Where the provider shall work, where that can be asked for; it must have a price.", example='"us"',
+    ),
 )  # fmt: skip
+
+LEAST_THINKING = 1024
+"""The fewest tokens a provider takes as a budget for thinking."""
 
 KEYS: Mapping[str, Key] = {key.name: key for key in _KEYS}
 """Every key there is: the file, its example, the reference and `runner config` follow this table."""
@@ -177,15 +273,17 @@ def example() -> str:
     parts = [f"{top}\n# force and where it comes from, `runner config --path` where this file belongs.\n"]
     for key in KEYS.values():
         more = f"; {key.variable} wins over it" if key.variable else ""
+        more += f"; instead of {key.instead_of}" if key.instead_of else ""
         parts.append(f"# {key.about}\n# {key.kind}; default: {key.default}{more}\n#{key.name} = {key.example}\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, EXAMPLE])
 
 
 def read_user_file(path: Path, *, required: bool) -> dict[str, Stated]:
     """Read what the file says, by full key name (`tools.env`). Absent: nothing, or ConfigError if `required`."""
     try:
         text = path.read_bytes().decode()
-        table = tomllib.loads(text)
+        # prices may stand in it: from the literal's own digits, never through a float
+        table = tomllib.loads(text, parse_float=Decimal)
     except FileNotFoundError:
         if required:
             raise ConfigError(
@@ -204,10 +302,13 @@ def read_user_file(path: Path, *, required: bool) -> dict[str, Stated]:
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path=path, hint="check its owner and mode") from None
     values: dict[str, Stated] = {}
+    if (tables := table.pop("providers", None)) is not None:
+        read = read_providers(tables, path, lambda name: _line(text, name))
+        values["providers"] = Stated(read, _line(text, "providers"))
     for name, raw in _flat(table):
         if (key := KEYS.get(name)) is None:
-            near = closest(name, KEYS)
-            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join(KEYS)}"
+            near = closest(name, (*KEYS, "providers"))
+            hint = f"did you mean '{near}'?" if near else f"known keys: {', '.join((*KEYS, 'providers'))}"
             raise ConfigError(f"unknown key '{name}'", path=path, line=_line(text, name), hint=hint)
         try:
             values[name] = Stated(key.read(raw), _line(text, name))
@@ -218,6 +319,11 @@ def read_user_file(path: Path, *, required: bool) -> dict[str, Stated]:
                 line=_line(text, name),
                 hint=key.about,
             ) from None
+        if key.instead_of in table:
+            hint = f"keep one of them: {name} begins with the model to use first"
+            raise ConfigError(
+                f"both {key.instead_of} and {name} are there", path=path, line=_line(text, name), hint=hint
+            )
     return values
 
 
@@ -239,7 +345,7 @@ def _line(text: str, name: str) -> int | None:
     section = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line):
-            section = header[1].strip("\"' ")
+            section = header[1].replace('"', "").replace("'", "").strip()
             if section == name:
                 return number
             continue

@@ -14,7 +14,7 @@ from typing import Literal
 
 from runner.errors import ConfigError, NotFoundError, closest
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
-from runner.models.server import Server
+from runner.models.server import Server, refuse_address
 from runner.ports import Model, ToolDefinition
 from runner.pricing.book import Book, stanza
 from runner.pricing.cost import Asks
@@ -292,18 +292,6 @@ def refuse_unusable(
             raise ConfigError(f"{name} cannot be a key: it holds {what}", hint="set it again to the key alone")
     if base_url:
         refuse_address(base_url, source)
-
-
-def refuse_address(url: str, source: str) -> None:
-    """Raise ConfigError where `url`, from `source`, is not the whole address of a server."""
-    scheme, there, rest = url.partition("://")
-    if not there or scheme.lower() not in {"http", "https"} or not rest.strip("/"):
-        # an address may carry a password before its `@`
-        shown = url.rpartition("@")[2][:60]
-        raise ConfigError(
-            f"the base URL {shown!r} ({source}) is not the address of a server",
-            hint="write it whole, for example http://localhost:8080/v1",
-        )
 
 
 def _wrong_with(key: str) -> str:

@@ -1,7 +1,10 @@
 """Every setting knows where it came from, and nothing the user misspelt is passed over."""
 
 import os
+import re
 import time
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,13 @@ from hypothesis import strategies as st
 from runner.config import Flags, Settings, env_file, load, state_dir, tool_env, workspace_keys
 from runner.config.dotenv import parse
 from runner.config.place import network_fs
+from runner.config.providers import KEYS as SERVER_KEYS
 from runner.config.settings import VARIABLES
 from runner.config.userfile import KEYS, example
 from runner.errors import ConfigError, StateError
-from runner.models.keys import KNOWN_KEYS
+from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, SUPPORTED_KEYS
+from runner.models.server import Server
+from runner.pricing.cost import Asks
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md"
 
@@ -36,6 +42,47 @@ budget_wait = "5m"
 [tools]
 env = ["CARGO_HOME"]
 """
+
+CALLS = """\
+rate_wait = "1m"
+patience = "2h"
+idle_timeout = "30s"
+call_timeout = 90
+thinking = 8_000
+cache = "1h"
+service = "flex"
+geo = "us"
+"""
+
+SERVERS = """\
+models = ["anthropic/claude-opus-5", "desk/llama"]
+[providers.desk]
+base_url = "http://127.0.0.1:11434/v1/"
+local = true
+models."llama" = { context = 8192, max_output = 2048, as_of = 2026-11-01 }
+
+[providers.glm]
+base_url = "https://glm.test/v4"
+key = "ZAI_API_KEY"
+
+[providers.glm.models."glm-5.2"]
+input = 1.4
+output = "4.4"
+
+[providers.mine]
+base_url = "https://mine.test"
+key = "RUNNER_KEY_MINE"
+api = "messages"
+local = false
+[providers.mine.models.m]
+input = "0"
+"""
+
+
+BUILT_IN = {
+    "openai_base_url", "rate_wait_s", "patience_s", "idle_timeout_s", "call_timeout_s", "thinking", "cache",
+    "service", "geo", "models", "providers",
+}  # fmt: skip
 
 
 def written(tmp_path: Path, text: str) -> dict[str, str]:
@@ -60,7 +107,7 @@ def test_without_any_word_everything_is_built_in(tmp_path: Path) -> None:
 
 
 def test_the_users_file_sets_every_key(tmp_path: Path) -> None:
-    environ = written(tmp_path, FULL)
+    environ = written(tmp_path, CALLS + FULL)
     source = environ["RUNNER_CONFIG"]
     assert shown(load(environ)) == {
         "model": ("openai/one", source),
@@ -76,6 +123,16 @@ def test_the_users_file_sets_every_key(tmp_path: Path) -> None:
         "min_output": (512, source),
         "max_output": (8000, source),
         "budget_wait_s": (300, source),
+        "rate_wait_s": (60, source),
+        "patience_s": (7200, source),
+        "idle_timeout_s": (30, source),
+        "call_timeout_s": (90, source),
+        "thinking": ("8000", source),
+        "cache": ("1h", source),
+        "service": ("flex", source),
+        "geo": ("us", source),
+        "models": ((), "built-in"),
+        "providers": ({}, "built-in"),
         "openai_base_url": (None, "built-in"),
     }
 
@@ -98,8 +155,78 @@ def test_a_setting_of_the_file_names_its_line(tmp_path: Path) -> None:
         "min_output": f"{path}:11",
         "max_output": f"{path}:12",
         "budget_wait_s": f"{path}:13",
-        "openai_base_url": "built-in",
+    } | dict.fromkeys(BUILT_IN, "built-in")
+
+
+# ---- models, and servers of one's own ----------------------------------------------------------------------
+
+
+def test_a_list_of_models_stands_where_one_does_and_the_later_source_wins_whichever_it_names(tmp_path: Path) -> None:
+    environ = written(tmp_path, SERVERS)
+    path = environ["RUNNER_CONFIG"]
+
+    def models(
+        environ: dict[str, str], spec: str | tuple[str, ...] | None = None, flag: str | None = None
+    ) -> tuple[str | None, str, tuple[str, ...]]:
+        one, many = (spec, ()) if isinstance(spec, str) else (None, spec or ())
+        found = load(environ, spec_model=one, spec_models=many, flags=Flags(model=flag))
+        return found.model.value, found.model.place, found.models.value
+
+    mine = ("anthropic/claude-opus-5", "desk/llama")
+    assert models(environ) == (mine[0], f"{path}:1", mine)
+    assert models({**environ, "RUNNER_MODEL": "openai/two"}) == ("openai/two", "RUNNER_MODEL", ())
+    assert models({**environ, "RUNNER_MODEL": "openai/two"}, ("a/b", "c/d")) == ("a/b", "spec", ("a/b", "c/d"))
+    assert models(environ, "openai/four") == ("openai/four", "spec", ())
+    assert models(environ, ("a/b", "c/d"), "openai/five") == ("openai/five", "flag", ())
+
+
+def test_servers_are_read_with_their_prices_and_lines(tmp_path: Path) -> None:
+    environ = written(tmp_path, SERVERS)
+    settings = load(environ)
+    assert settings.providers.value == {
+        "desk": Server(name="desk", base_url="http://127.0.0.1:11434/v1", local=True),
+        "glm": Server(name="glm", base_url="https://glm.test/v4", key="ZAI_API_KEY"),
+        "mine": Server(name="mine", base_url="https://mine.test", key="RUNNER_KEY_MINE", api="messages"),
     }
+    path = environ["RUNNER_CONFIG"]
+    assert settings.server_lines == {"desk": f"{path}:2", "glm": f"{path}:7", "mine": f"{path}:15"}
+    sizes = {"context": 8192, "max_output": 2048, "as_of": date(2026, 11, 1)}
+    assert settings.served == {
+        "desk": {"llama": {"local": True, "input": "0", "output": "0", **sizes}},
+        "glm": {"glm-5.2": {"input": Decimal("1.4"), "output": "4.4"}},
+        "mine": {"m": {"local": False, "input": "0"}},
+    }
+
+
+def test_a_variable_leads_anthropics_models_to_another_server(tmp_path: Path) -> None:
+    settings = load({**written(tmp_path, ""), "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"})
+    assert settings.providers.value == {
+        "anthropic": Server(name="anthropic", base_url="http://127.0.0.1:9", key="ANTHROPIC_API_KEY", api="messages")
+    }
+    assert (settings.providers.source, settings.server_lines) == (
+        "ANTHROPIC_BASE_URL", {"anthropic": "ANTHROPIC_BASE_URL"}
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="ANTHROPIC_BASE_URL"):
+        load({**written(tmp_path, ""), "ANTHROPIC_BASE_URL": "nowhere"})
+
+
+@pytest.mark.parametrize("name", ["anthropic", "zai"])
+def test_a_server_of_a_known_providers_name_takes_its_key_and_its_tongue(tmp_path: Path, name: str) -> None:
+    server = load(written(tmp_path, f'[providers.{name}]\nbase_url = "http://x"\n')).providers.value[name]
+    assert server.key == {**SUPPORTED_KEYS, **FOREIGN_KEYS}[name]
+    assert server.api == ("messages" if name == "anthropic" else "chat")
+
+
+def test_servers_of_a_file_inside_the_workspace_do_not_count(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, SERVERS), workspace=tmp_path)
+    assert settings.providers.value == {}
+    assert settings.served == {}
+    assert "providers" in settings.notes[0]
+
+
+def test_what_requests_ask_for_is_put_together(tmp_path: Path) -> None:
+    assert load(written(tmp_path, CALLS)).asks == Asks(service="flex", geo="us", cache="1h")
+    assert load(written(tmp_path, "")).asks == Asks(service="standard", geo="global", cache="5m")
 
 
 def test_a_run_works_apart_when_it_is_unattended_and_nobody_said_otherwise(tmp_path: Path) -> None:
@@ -184,6 +311,32 @@ WRONG = {
     "tokens as flag": ("max_output = true\n", 1, "max_output: write a whole number"),
     "duration": ('budget_wait = "soon"\n', 1, "not a duration"),
     "key for tools": ('[tools]\nenv = ["OPENAI_API_KEY"]\n', 2, "tools never get one"),
+    "no thought": ("thinking = 100\n", 1, "a number of tokens from 1024 on"),
+    "thinking aloud": ('thinking = "much"\n', 1, 'write "off", "adaptive"'),
+    "service": ('service = "flexi"\n', 1, "did you mean flex?"),
+    "no time": ("call_timeout = 0\n", 1, "call_timeout: write a duration above 0"),
+    "place": ('geo = "The Moon"\n', 1, "geo: write"),
+    "no model": ("models = []\n", 1, "models: write a list of models"),
+    "one model twice": ('models = ["a/b", "a/b"]\n', 1, "each once"),
+    "model and models": ('model = "a/b"\nmodels = ["a/b"]\n', 2, "both model and models are there"),
+    "providers as text": ('providers = "x"\n', 1, "providers is not a table"),
+    "a server's name": ('[providers.Desk]\nbase_url = "http://x"\n', 1, "cannot be the name of a server"),
+    "a server's taken name": ('[providers.litellm]\nbase_url = "http://x"\n', 1, "cannot be the name of a server"),
+    "a server without address": ("\n[providers.desk]\n", 2, "providers.desk has no base_url"),
+    "half an address": ('[providers.desk]\nbase_url = "localhost:80"\n', 2, "is not the address of a server"),
+    "a server's unknown key": (
+        '[providers.desk]\nbase_url = "http://x"\nurl = 1\n',
+        3,
+        "unknown key 'providers.desk.url'",
+    ),
+    "no key's name": ('[providers.desk]\nbase_url = "http://x"\nkey = "EDITOR"\n', 3, "is not the name of a variable"),
+    "tongue": ('[providers.desk]\nbase_url = "http://x"\napi = "grpc"\n', 3, "none of chat, responses, messages"),
+    "how local": ('[providers.desk]\nbase_url = "http://x"\nlocal = 1\n', 3, "write true or false"),
+    "models as a list": (
+        '[providers.desk]\nbase_url = "http://x"\nmodels = []\n',
+        3,
+        "providers.desk.models is not a table",
+    ),
     "min above max": ("min_output = 20000\n", None, "min_output (20000) is above max_output (16384)"),
 }
 
@@ -195,6 +348,13 @@ def test_a_wrong_file_is_refused_with_line_and_fix(tmp_path: Path, text: str, li
     assert error.value.line == line
     assert error.value.path == tmp_path / "config.toml"
     assert said in str(error.value)
+
+
+def test_a_key_in_place_of_its_variables_name_is_never_quoted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(written(tmp_path, '[providers.desk]\nbase_url = "http://x"\nkey = "sk-0123456789abcdef"\n'))
+    assert "sk-0123" not in str(error.value)
+    assert error.value.quotable is False
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
@@ -355,11 +515,16 @@ def uncommented(text: str) -> str:
 
 def test_the_example_has_every_key_and_sets_none(tmp_path: Path) -> None:
     assert {source for _, _, source in load(written(tmp_path, example())).shown()} == {"built-in"}
-    environ = written(tmp_path, uncommented(example()))
-    settings = load(environ).named()
-    assert {name for name, setting in settings.items() if setting.source == environ["RUNNER_CONFIG"]} == {
-        key.field for key in KEYS.values()
-    }
+    every = uncommented(example())
+    set_there: set[str] = set()
+    for one in KEYS.values():
+        # of two that exclude each other, each in its turn
+        if one.instead_of:
+            for left_out in (one.name, one.instead_of):
+                environ = written(tmp_path, re.sub(rf"(?m)^{left_out} = .*$", "", every))
+                settings = load(environ).named()
+                set_there |= {name for name, is_set in settings.items() if is_set.source == environ["RUNNER_CONFIG"]}
+    assert set_there == {key.field for key in KEYS.values()} | {"providers"}
     for key in KEYS.values():
         assert f"# {key.about}\n# {key.kind}; default: {key.default}" in example()
 
@@ -368,8 +533,9 @@ def test_the_defaults_in_words_are_the_defaults(tmp_path: Path) -> None:
     built_in = load(written(tmp_path, "")).named()
     for key in KEYS.values():
         value = built_in[key.field].value
-        if key.default.isdigit() or key.default in {"true", "false", "10m"}:
-            text = f'{key.name} = "{key.default}"' if key.kind == "duration" else f"{key.name} = {key.default}"
+        words = key.kind == "duration" or isinstance(value, str)
+        if words or key.default.isdigit() or key.default in {"true", "false"}:
+            text = f'{key.name} = "{key.default}"' if words else f"{key.name} = {key.default}"
             assert load(written(tmp_path, text)).named()[key.field].value == value, key.name
         elif key.name != "state_dir":
             assert not value, key.name
@@ -384,5 +550,7 @@ def test_the_reference_lists_every_key_and_every_variable() -> None:
         assert f"| `{key.name}` | {key.kind} | {key.default} | {key.about} |" in text
     for name, about in VARIABLES.items():
         assert f"| `{name}` | {about} |" in text
+    for key, about in SERVER_KEYS.items():
+        assert f"| `providers.NAME.{key}` | {about} |" in text
     rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
-    assert {*KEYS, *VARIABLES, *KNOWN_KEYS} == set(rows)
+    assert {*KEYS, *VARIABLES, *KNOWN_KEYS, *(f"providers.NAME.{key}" for key in SERVER_KEYS)} == set(rows)
