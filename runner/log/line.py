@@ -1,7 +1,8 @@
 """One line of the log: an event's place in the journal, its body made fit for other eyes, and a sum over the line.
 
 Rendering is deterministic, so that `verify` can compare whole lines byte by byte. Whoever changes what a line looks
-like raises `VERSION`: lines of another version are compared by their sum and their place in the chain.
+like raises `VERSION`, and keeps what `render` made before: lines of `VERSIONS` are compared byte by byte, those of any
+other by their sum and their place in the chain. Version 2 leaves blocks out that only a provider can read.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from runner.events.facts import Stamped
 from runner.secrets import Vault, mask_patterns, may_hold_pattern
 from runner.values import Ms
 
-VERSION = 1
+VERSION = 2
+VERSIONS = frozenset({1, VERSION})
+_BEFORE_OPAQUE = 1
 
 LONGEST_TEXT = 8_192
 LONGEST_LIST = 200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUM = b',"sum":"'
+# quotes inside a text are escaped: this is the field itself, with something in it
+_OPAQUE = '"opaque":[{'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +93,11 @@ def _second(second: int) -> str:
     return (_EPOCH + timedelta(seconds=second)).isoformat().removesuffix("+00:00")
 
 
-def render(row: Row, vault: Vault | None = None) -> bytes:
+def render(row: Row, vault: Vault | None = None, *, version: int = VERSION) -> bytes:
     """Write one event as one line, newline included; key-like text masked, long text cut and named by its SHA-256.
 
+    Blocks that only a provider can read (signed thinking, encrypted reasoning) are left out, named the same way.
+    `version` is one of `VERSIONS`: the line as the runner wrote it that made such lines.
     Known secrets are kept out where text enters a run. Should one stand in the journal all the same, `vault` masks it
     here, and the line says so by `masked`: whoever verifies it may not know that secret.
     """
@@ -102,23 +109,45 @@ def render(row: Row, vault: Vault | None = None) -> bytes:
         "kind": row.kind,
         "prev": row.prev,
         "hash": row.hash,
-        "body": _shown(row.body, vault if masked else None),
-        "v": VERSION,
+        "body": _shown(row.body, vault if masked else None, opaque=version <= _BEFORE_OPAQUE),
+        "v": version,
     }
     if masked:
         fields["masked"] = True
     return sealed(msgspec.json.encode(fields))
 
 
-def _shown(body: str, vault: Vault | None) -> object:
+def _shown(body: str, vault: Vault | None, *, opaque: bool) -> object:
     """A body made to fit, with the secrets masked that `vault` knows in it; the usual one as it is stored."""
     too_much = _may_not_fit(body)
-    if vault is None and not too_much:
+    closed = not opaque and _OPAQUE in body
+    if vault is None and not too_much and not closed:
         return msgspec.Raw(body.encode())
     value: _Value = msgspec.json.decode(body)
+    if closed:
+        value = _without_blocks(value)
     if vault is not None:
         value = _each_text(value, vault.mask)
     return _fit(value) if too_much else value
+
+
+def _without_blocks(value: _Value) -> _Value:
+    """Say of each block in a reply how long it is and what its SHA-256 is, instead of what it says."""
+    match value:
+        case {"reply": {"opaque": list() as blocks}}:
+            for block in blocks:
+                match block:
+                    case {"data": str() as data}:
+                        block["data"] = f"[left out: {len(data)} characters, sha256 {_digest(data)}]"
+                    case _:
+                        pass
+        case _:
+            pass
+    return value
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _may_not_fit(body: str) -> bool:
@@ -147,8 +176,8 @@ class Place:
 
     @property
     def comparable(self) -> bool:
-        """Whether rendering the event here and now gives the very same line."""
-        return self.v == VERSION and not self.masked
+        """Whether rendering the event here, in the line's version, gives the very same line."""
+        return self.v in VERSIONS and not self.masked
 
     def holds(self, row: Row) -> bool:
         """Whether this line stands for `row`."""
@@ -204,5 +233,4 @@ def _fit_text(text: str) -> str:
     shown = mask_patterns(text)
     if len(shown) <= LONGEST_TEXT:
         return shown
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f"{shown[:LONGEST_TEXT]}… [{len(shown) - LONGEST_TEXT} more characters, sha256 {digest}]"
+    return f"{shown[:LONGEST_TEXT]}… [{len(shown) - LONGEST_TEXT} more characters, sha256 {_digest(text)}]"

@@ -159,6 +159,7 @@ def _fresh_start(iteration: Iteration | None, *, now: bool) -> Iteration | None:
         waiting_since=None,
         waited_out=False,
         busy_since=None,
+        counted=None,
         retry_at=0 if now else iteration.retry_at,
     )
 

@@ -416,6 +416,11 @@ def test_what_does_not_fit_by_its_bytes_is_counted_once_before_money_has_run_out
     assert later == commands.CountInput(call(3))
 
 
+def test_a_count_is_not_remembered_by_another_driver():
+    counted = (SHORT, facts.InputCounted(call=call(2), tokens=900), RESUMED, SAME, SHORT)
+    assert next_after(*STEP, *counted, policy=COUNTING) == commands.CountInput(call(2))
+
+
 def test_nobody_counts_while_other_runs_hold_what_is_left():
     busy = replace(SHORT, others=True)
     assert isinstance(next_after(*STEP, busy, policy=COUNTING), commands.WaitForHolds)

@@ -1,5 +1,6 @@
 """The log shows every event, hides keys, and any change of it has a name."""
 
+import hashlib
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ from runner.errors import RefusedError
 from runner.events.codec import GENESIS, chain, encode
 from runner.events.facts import (
     CallReleased,
+    CallSettled,
     Event,
     IterationStarted,
     RunResumed,
@@ -29,7 +31,7 @@ from runner.events.facts import (
 from runner.log import Finding, Report, Row, RunLog, render, repair, row_of, verify
 from runner.log.line import LONGEST_TEXT, sealed
 from runner.secrets import Vault
-from runner.values import CallId, Effect, StopKind
+from runner.values import CallId, Effect, Opaque, Reply, StopKind, Usage
 
 RUN = "r1"
 TEXT = st.text(max_size=60)
@@ -38,6 +40,19 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(CallReleased, call=st.just(CallId(1, 2, 3)), reason=TEXT, retry_after_ms=st.none() | st.integers(0, 9)),
     st.builds(RunStopped, kind=st.sampled_from(StopKind), rule=TEXT, detail=TEXT),
     st.builds(WorkspaceChanged, paths=st.lists(TEXT, max_size=3).map(tuple)),
+    st.builds(
+        CallSettled,
+        call=st.just(CallId(1, 2, 3)),
+        usage=st.just(Usage(1, 2)),
+        cost=st.just(3),
+        reply=st.builds(
+            Reply,
+            text=TEXT,
+            opaque=st.lists(
+                st.builds(Opaque, provider=TEXT, chars=st.integers(0, 9), calls=st.just(0), data=TEXT), max_size=2
+            ).map(tuple),
+        ),
+    ),
     st.builds(IterationStarted, iteration=st.integers(0, 99), system=TEXT, prompt=TEXT),
 )
 
@@ -98,7 +113,7 @@ def test_a_line_is_json_with_the_place_and_the_fields_of_its_event() -> None:
         "prev": GENESIS,
         "hash": ROWS[0].hash,
         "body": {"topic": "t1", "text": "text 1"},
-        "v": 1,
+        "v": 2,
     }
 
 
@@ -112,11 +127,54 @@ def test_the_form_of_a_line_changes_only_with_its_version() -> None:
         effect=Effect.COMMANDS,
         left_behind=("a",),
     )
-    assert render(row_of(journal([event])[0])).decode() == (
+    row = row_of(journal([event])[0])
+    older = render(row, version=1)
+    assert render(row) == sealed(older.replace(b'"v":1', b'"v":2').rpartition(b',"sum"')[0] + b"}")
+    assert older.decode() == (
         '{"seq":1,"at":"2023-11-14T22:13:21.001Z","run":"r1","kind":"ToolFinished","prev":"' + GENESIS + '",'
         '"hash":"8a9a5eee3e2e30d1f9ed6ad4d09a1c8232cb11a19d6c23d5dad93f43514051c6","body":{"artefact":"","call_id":"c1","effect":"commands","interrupted":false,"left_behind":["a"],'
         '"name":"run","ok":true,"seconds":0.0,"text":"Bearer [masked:bearer] é"},"v":1,"sum":"26a8cf3d0e4c400b510d61b8c760157587429b10420a7ada0ce77f893d769912"}\n'
     )
+
+
+def test_lines_of_an_older_version_are_compared_with_what_was_written_then(log: Path) -> None:
+    old = b"".join(render(row, version=1) for row in ROWS[:4])
+    log.write_bytes(old + b"".join(lines(log)[4:]))
+    report = look(log)
+    assert report.ok
+    assert report.notes == ()
+    forged = sealed(render(ROWS[3], version=1).replace(b"text 4", b"text 5").rpartition(b',"sum"')[0] + b"}")
+    whole = lines(log)
+    log.write_bytes(b"".join([*whole[:3], forged, *whole[4:]]))
+    assert str(look(log).log).startswith("log: broken at 4 (changed)")
+
+
+THOUGHT = '{"signature":"EqQBCgIYAhIM","thinking":"The user wants more.","type":"thinking"}'
+
+
+def test_blocks_only_a_provider_can_read_are_left_out_of_the_log_and_kept_in_the_journal() -> None:
+    reply = Reply(
+        text='it said "opaque":[{"data":"x"}] and went on',
+        opaque=(Opaque(provider="anthropic", chars=0, calls=0, data=THOUGHT),),
+    )
+    settled = CallSettled(call=CallId(1, 1, 1), usage=Usage(1, 1), cost=1, reply=reply)
+    row = row_of(journal([settled])[0])
+    assert json.dumps(THOUGHT)[1:-1] in row.body
+    line = render(row)
+    assert b"EqQBCgIYAhIM" not in line
+    assert b"The user wants" not in line
+    shown = json.loads(line)["body"]["reply"]
+    assert shown["text"] == reply.text
+    digest = hashlib.sha256(THOUGHT.encode()).hexdigest()
+    assert shown["opaque"] == [
+        {
+            "provider": "anthropic",
+            "chars": 0,
+            "calls": 0,
+            "data": f"[left out: {len(THOUGHT)} characters, sha256 {digest}]",
+        }
+    ]
+    assert chain(run=row.run, seq=1, at=row.at, kind=row.kind, body=row.body, prev=row.prev) == row.hash
 
 
 def test_long_text_is_cut_with_its_digest_and_long_lists_are_counted() -> None:
@@ -259,7 +317,7 @@ def test_a_body_that_is_no_json_is_named_and_breaks_nothing(log: Path) -> None:
 
 
 def of_another_version(line: bytes, text: bytes = b"text") -> bytes:
-    return sealed(line.replace(b'"v":1', b'"v":0').replace(b"text 4", text + b" 4").rpartition(b',"sum"')[0] + b"}")
+    return sealed(line.replace(b'"v":2', b'"v":0').replace(b"text 4", text + b" 4").rpartition(b',"sum"')[0] + b"}")
 
 
 def test_a_line_of_another_version_counts_by_its_place_and_sum(log: Path) -> None:
