@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from runner.agent.conversation import Conversation
 from runner.app.clock import SystemClock
 from runner.app.places import RunPlace
-from runner.app.plan import Sources
+from runner.app.plan import Chosen, Sources, policy_of
 from runner.app.setup import run_setup
 from runner.app.texts import WorkspaceTexts
 from runner.checks import SpecChecks, WorkspaceGuard
+from runner.config import Settings
 from runner.errors import StateError
 from runner.events.facts import ItemTicked, RunCreated
 from runner.loop.world import Engine, World
 from runner.models import catalog
-from runner.pricing.book import Entry, hold_percent
+from runner.policy.model import Policy
+from runner.ports import ToolDefinition
+from runner.pricing.book import hold_percent
 from runner.pricing.cost import Asks
 from runner.spec.checklist import checklist, normalised, tick
 from runner.spec.model import Spec
@@ -34,8 +37,7 @@ class Parts:
     spec: Spec
     created: RunCreated
     sources: Sources
-    choice: catalog.Choice
-    entry: Entry
+    models: tuple[Chosen, ...]
     place: RunPlace
     workspace: ShadowWorkspace
     recorder: JournalRecorder
@@ -59,20 +61,11 @@ def world(parts: Parts) -> World:
         on_tick=_ticker(recorder),
         on_output=parts.on_output,
     )
-    model = catalog.build(
-        parts.choice,
-        book=sources.book,
-        keys=sources.key_values(),
-        tools=tools.definitions,
-        base_url=sources.settings.openai_base_url.value,
-    )
-    engine = Engine(
-        model=model, entry=parts.entry, asks=Asks(), hold_percent=hold_percent(parts.entry, SystemClock().now())
-    )
+    engines = tuple(_engine(one, sources, tools.definitions) for one in parts.models)
     checks = SpecChecks(parts.workspace, parts.place.scratch, env=env, vault=sources.vault, normalise=normalised)
     return World(
         clock=SystemClock(),
-        engines=(engine,),
+        engines=engines,
         prices=sources.book.digest,
         tools=tools,
         workspace=parts.workspace,
@@ -80,11 +73,38 @@ def world(parts: Parts) -> World:
         guard=LateGuard(parts, checks),
         spec=parts.spec,
         texts=WorkspaceTexts(parts.spec, root=root, spec_file=spec_file, vault=sources.vault),
-        conversation=Conversation((model,), (parts.entry,)),
+        conversation=Conversation([one.model for one in engines], [one.entry for one in engines]),
         setup=lambda interrupt: run_setup(parts.spec, root=root, env=env, vault=sources.vault, interrupt=interrupt),
         backoff_s=_backoff_s,
         on_text=parts.on_text,
         mask=sources.vault.mask,
+    )
+
+
+def _engine(chosen: Chosen, sources: Sources, tools: tuple[ToolDefinition, ...]) -> Engine:
+    model = catalog.build(
+        chosen.choice,
+        book=sources.book,
+        keys=sources.key_values(),
+        tools=tools,
+        base_url=sources.settings.openai_base_url.value,
+    )
+    return Engine(
+        model=model,
+        entry=chosen.entry,
+        asks=Asks(),
+        hold_percent=hold_percent(chosen.entry, SystemClock().now()),
+        asked=chosen.name,
+    )
+
+
+def policy(spec: Spec, settings: Settings, world: World) -> Policy:
+    """The rules of a run, with what they need to know of the models it may call."""
+    return replace(
+        policy_of(spec, settings),
+        engines=len(world.engines),
+        can_count=tuple(one.model.can_count for one in world.engines),
+        contexts=tuple(one.entry.context for one in world.engines),
     )
 
 

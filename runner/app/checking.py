@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner import config
 from runner.app.clock import SystemClock
 from runner.app.firstcall import input_bound
-from runner.app.plan import Asked, Draft, Plan, chosen, read
+from runner.app.plan import Asked, Chosen, Draft, Plan, chosen, read
 from runner.config.limits import FLAGS
 from runner.errors import ConfigError
-from runner.pricing.book import Entry, hold_percent
+from runner.pricing.book import hold_percent
+from runner.pricing.cost import Asks, dearest
+from runner.spec.binding import Rates
 from runner.spec.check import InForce, Price, Understood, understood
 from runner.values import Limits
 
@@ -20,7 +22,7 @@ NO_MODEL = "no model can be chosen: set OPENAI_API_KEY, or name one with --model
 
 def in_force(plan: Plan, asked: Asked) -> InForce:
     """The limits and the price a planned run is held to."""
-    price = _price(plan, plan.entry, plan.limits)
+    price = _dearest(plan, plan.models, plan.limits)
     return _in_force(plan.limits, plan.limit_sources, price, require_verified=asked.require_verified)
 
 
@@ -46,8 +48,7 @@ def check(asked: Asked) -> Checked:
     limits, limit_sources = config.resolve_limits(spec, asked.limits, no_budget=asked.no_budget)
     price, why = None, ""
     try:
-        _, entry = chosen(sources, spec, asked.cwd, without_key=True)
-        price = _price(draft, entry, limits)
+        price = _dearest(draft, chosen(sources, spec, asked.cwd, without_key=True), limits)
     except ConfigError as error:
         if sources.settings.model.value is not None:
             raise
@@ -65,17 +66,25 @@ def _cannot(draft: Draft, asked: Asked) -> str:
     return ""
 
 
-def _price(draft: Draft, entry: Entry, limits: Limits) -> Price:
-    settings = draft.sources.settings
+def _dearest(draft: Draft, models: Sequence[Chosen], limits: Limits) -> Price:
+    """The price of the model whose first call is dearest: a cap has to pay for that of any."""
+    return max((_price(draft, one, limits) for one in models), key=lambda price: price.least_call(draft.spec))
+
+
+def _price(draft: Draft, one: Chosen, limits: Limits) -> Price:
+    settings, entry = draft.sources.settings, one.entry
     most = min(entry.max_output, settings.max_output.value)
+    bound = input_bound(draft, one, limits)
+    first, largest = (dearest(entry.price, Asks(), tokens, entry.hold_multiplier) for tokens in (bound, entry.context))
     return Price(
         model=entry.name,
-        input=entry.price.dearest_input,
-        output=entry.price.output,
+        input=largest.input,
+        output=largest.output,
+        first=Rates(input=first.input, output=first.output, more=first.slack + first.fees),
         context=entry.context,
         max_output=most,
         min_output=min(settings.min_output.value, most),
-        overhead=input_bound(draft, entry, limits) - len(draft.spec.text.encode()),
+        overhead=bound - len(draft.spec.text.encode()),
         hold_percent=hold_percent(entry, SystemClock().now()),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +14,12 @@ from runner.agent.conversation import Conversation
 from runner.app import build, identity, present, signals
 from runner.app.clock import SystemClock
 from runner.app.places import State
-from runner.app.plan import Draft, Plan, Sources, policy_of, price_note
+from runner.app.plan import Chosen, Draft, Plan, Sources, price_note
 from runner.errors import StateError
 from runner.events.facts import CallUnknown, LimitsSet, LogRepaired, RunCreated, RunStopped, Stamped, StopAsked, Warned
 from runner.log import RunLog, rows_of
-from runner.models import catalog
 from runner.notify import Hooks
 from runner.ports import Screen
-from runner.pricing.book import Entry
 from runner.secrets import Vault
 from runner.spec.frontmatter import body_start
 from runner.spec.model import Spec
@@ -52,19 +50,6 @@ class Access:
     say: Callable[[str], None]
     mirror: Callable[[str], object] | None = None
     terminal: signals.Terminal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """The model a driver uses, with its price."""
-
-    choice: catalog.Choice
-    entry: Entry
-
-    @property
-    def name(self) -> str:
-        """The model as a run records it."""
-        return self.choice.asked
 
 
 def open_run_of(database: Database, plan: Draft) -> journal.RunRow | None:
@@ -108,15 +93,16 @@ def create(plan: Plan, access: Access) -> str:
         workspace=str(root),
         origin=str(plan.workspace),
         worktree=apart,
-        model=plan.model,
+        model=plan.first.name,
+        models=tuple(one.name for one in plan.models) if len(plan.models) > 1 else (),
         prices_digest=plan.sources.book.digest,
-        prices_as_of=str(plan.entry.as_of),
+        prices_as_of=str(plan.first.entry.as_of),
         scopes=identity.scopes(
             run=run,
             spec=key,
             project=identity.project(workspace, settings.project.value),
             user=identity.user(),
-            model=plan.entry.name,
+            model=plan.first.entry.name,
         ),
         limits=plan.limits,
         limit_sources=dict(plan.limit_sources),
@@ -130,7 +116,7 @@ def create(plan: Plan, access: Access) -> str:
 def drive(
     run: str,
     spec: Spec,
-    engine: Engine,
+    models: Sequence[Chosen],
     sources: Sources,
     access: Access,
     *,
@@ -139,14 +125,15 @@ def drive(
 ) -> tuple[StopReason, RunState]:
     """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it.
 
-    `seen` is the last event the caller knew of: a run that somebody ended since then stays ended.
+    It calls the first of `models` unless that fails for good, then the next. `seen` is the last event the caller knew
+    of: a run that somebody ended since then stays ended.
     """
-    with taken(run, engine.name, access, seen=seen) as (recorder, workspace):
+    with taken(run, models[0].name, access, seen=seen) as (recorder, workspace):
         if (over := recorder.state.stopped) is not None:
             return over, recorder.state
         if limits is not None and limits[0] != recorder.state.limits:
             recorder.record(LimitsSet(limits=limits[0], sources=limits[1]))
-        _say_once(recorder, sources, engine)
+        _say_once(recorder, sources, models)
         created = recorder.state.created
         if created is None:
             msg = f"run {run} has no beginning"
@@ -159,8 +146,7 @@ def drive(
                 spec=spec if file is None else replace(spec, path=str(file)),
                 created=created,
                 sources=sources,
-                choice=engine.choice,
-                entry=engine.entry,
+                models=tuple(models),
                 place=access.state.run(run),
                 workspace=workspace,
                 recorder=recorder,
@@ -171,7 +157,7 @@ def drive(
         _follow(world.conversation, recorder, access.database, run)
         try:
             with signals.listening(recorder, access.terminal), present.published(streams, access.state.run(run).now):
-                stop = loop.run(recorder, policy_of(spec, sources.settings), world)
+                stop = loop.run(recorder, build.policy(spec, sources.settings, world), world)
                 _hook(stop, recorder.state, sources, access)
         finally:
             world.tools.end_iteration()
@@ -251,7 +237,7 @@ def _follow(conversation: Conversation, recorder: JournalRecorder, database: Dat
     recorder.listen(lambda stamped, _: conversation.apply(stamped.event))
 
 
-def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> None:
+def _say_once(recorder: JournalRecorder, sources: Sources, models: Sequence[Chosen]) -> None:
     """Tell the user, and the record, what must be known; each topic once a run."""
     notes = [("unsandboxed", UNSANDBOXED)]
     created = recorder.state.created
@@ -261,8 +247,9 @@ def _say_once(recorder: JournalRecorder, sources: Sources, engine: Engine) -> No
         text = f"works on a copy; this folder does not change until: runner apply {created.run} ({edit})"
         notes.append(("worktree", text))
     notes += [(f"note:{hashlib.sha256(note.encode()).hexdigest()[:12]}", note) for note in sources.notes]
-    if (old := price_note(engine.entry)) is not None:
-        notes.append(("old_price", old))
+    for place, one in enumerate(models):
+        if (old := price_note(one.entry)) is not None:
+            notes.append(("old_price" if place == 0 else f"old_price:{one.entry.name}", old))
     for topic, text in notes:
         if topic not in recorder.state.warned:
             recorder.record(Warned(topic=topic, text=text))

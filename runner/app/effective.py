@@ -124,13 +124,13 @@ def effective(asked: Asked) -> Effective:
 def _model(sources: Sources, spec: Spec, asked: Asked) -> tuple[str | None, str, tuple[str, ...]]:
     try:
         if spec is _NO_SPEC:
-            choice, entry = choose(sources, sources.settings.model.value, asked.cwd)
+            first = choose(sources, sources.settings.model.value, asked.cwd)
         else:
-            choice, entry = chosen(sources, spec, asked.cwd)
+            first = chosen(sources, spec, asked.cwd)[0]
     except RunnerError as error:
         return None, error.message, ()
-    note = price_note(entry)
-    return entry.name, choice.why, () if note is None else (note,)
+    note = price_note(first.entry)
+    return first.entry.name, first.choice.why, () if note is None else (note,)
 
 
 def _settings(sources: Sources, spec: Spec) -> Iterable[Named]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.app.plan import Draft, policy_of
-from runner.pricing.book import Entry
+from runner.app.plan import Chosen, Draft, policy_of
+from runner.events.facts import IterationStarted
+from runner.models import catalog
+from runner.ports import Model
 from runner.state import State
 from runner.values import Limits
 
@@ -13,17 +15,15 @@ from runner.values import Limits
 _SLACK = 64
 
 
-def input_bound(draft: Draft, entry: Entry, limits: Limits) -> int:
+def input_bound(draft: Draft, one: Chosen, limits: Limits) -> int:
     """Bound the first request's input tokens from above, as the call itself does: a token is at least a byte.
 
     A workspace that setup changes, or a copy of it, may change the project's instructions that are sent along.
     """
     # nothing else of a command line needs these
+    from runner.agent.conversation import Conversation
     from runner.agent.prompt import SYSTEM, Brief, opening
     from runner.app.texts import WorkspaceTexts
-    from runner.models.wire import chat_body, encode_message, encode_tools
-    from runner.ports import SystemText, UserText
-    from runner.tools.arguments import DEFINITIONS
 
     spec, settings = draft.spec, draft.sources.settings
     path = Path(spec.path).resolve()
@@ -37,8 +37,17 @@ def input_bound(draft: Draft, entry: Entry, limits: Limits) -> int:
     except OSError:
         # what cannot be read now is told by the run
         brief = Brief(body=spec.text)
-    messages = (SystemText(SYSTEM), UserText(opening(state, policy_of(spec, settings), brief)))
-    asked = min(entry.max_output, settings.max_output.value)
-    encoded = [encode_message(one) for one in messages]
-    body = chat_body(entry.name, encoded, tools=encode_tools(DEFINITIONS), max_output=asked)
-    return len(body) + entry.allowance + _SLACK
+    prompt = opening(state, policy_of(spec, settings), brief)
+    model = _unsent(draft, one)
+    conversation = Conversation((model,), (one.entry,))
+    conversation.apply(IterationStarted(iteration=1, system=SYSTEM, prompt=prompt))
+    return conversation.bound(min(model.max_output, settings.max_output.value)).tokens + _SLACK
+
+
+def _unsent(draft: Draft, one: Chosen) -> Model:
+    """A model that only encodes: it has no key. A recording's requests and litellm's are Chat Completions."""
+    from runner.tools.arguments import DEFINITIONS
+
+    own = one.choice.kind in {"anthropic", "responses"}
+    choice = one.choice if own else catalog.Choice(kind="chat", name=one.entry.name, why="")
+    return catalog.build(choice, book=draft.sources.book, keys={}, tools=DEFINITIONS)

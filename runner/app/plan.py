@@ -21,6 +21,7 @@ from runner.secrets import Keys, Vault
 from runner.spec.discover import STDIN_PATH, TEXT_PATH, find_spec, read_spec, read_stream
 from runner.spec.model import DEFAULT_PROMISE, Spec
 from runner.spec.parse import parse_spec
+from runner.state import State
 from runner.values import Limits
 
 
@@ -65,18 +66,30 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(Draft):
-    """A spec that can be run: every part found sound."""
+class Chosen:
+    """A model that a run may call, with its price."""
 
     choice: catalog.Choice
     entry: Entry
+
+    @property
+    def name(self) -> str:
+        """The model as a run records it, and as it can be asked for again."""
+        return self.choice.asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Draft):
+    """A spec that can be run: every part found sound. `models` are called in order, each once the one before failed."""
+
+    models: tuple[Chosen, ...]
     limits: Limits
     limit_sources: Mapping[str, str]
 
     @property
-    def model(self) -> str:
-        """The model's name as the run records it, and as it can be asked for again."""
-        return self.choice.asked
+    def first(self) -> Chosen:
+        """The model that is called unless it fails for good."""
+        return self.models[0]
 
 
 def plan(asked: Asked) -> Plan:
@@ -107,14 +120,13 @@ def complete(draft: Draft, asked: Asked) -> Plan:
     """Choose the model and the limits of a new run. Raises ConfigError."""
     if shutil.which("git") is None:
         raise ConfigError("git was not found, and checkpoints are kept with it", hint="install git 2.36 or newer")
-    choice, entry = chosen(draft.sources, draft.spec, asked.cwd)
+    models = chosen(draft.sources, draft.spec, asked.cwd)
     limits, limit_sources = config.resolve_limits(draft.spec, asked.limits, no_budget=asked.no_budget)
     return Plan(
         spec=draft.spec,
         workspace=draft.workspace,
         sources=draft.sources,
-        choice=choice,
-        entry=entry,
+        models=models,
         limits=limits,
         limit_sources=limit_sources,
     )
@@ -140,14 +152,14 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
     return Sources(settings=settings, keys=keys, vault=vault, book=book, notes=(*notes, *vault.warnings))
 
 
-def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False) -> tuple[catalog.Choice, Entry]:
+def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False) -> tuple[Chosen, ...]:
     """Choose as the spec or the settings say; what cannot be used is named where the spec names it.
 
-    `without_key` wants only the price: a model that is named needs no key for that.
+    `without_key` wants only the prices: a model that is named needs no key for that.
     """
     model = sources.settings.model
     try:
-        return choose(sources, model.value, cwd, without_key=without_key)
+        return (choose(sources, model.value, cwd, without_key=without_key),)
     except ConfigError as error:
         if model.source == "spec" and error.path is None:
             error.path = spec.path
@@ -155,9 +167,7 @@ def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False
         raise
 
 
-def choose(
-    sources: Sources, model: str | None, cwd: Path, *, without_key: bool = False
-) -> tuple[catalog.Choice, Entry]:
+def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool = False) -> Chosen:
     """The model and its price. Raises ConfigError when there is none of either."""
     base_url = sources.settings.openai_base_url.value
     keys = sources.key_values()
@@ -167,12 +177,21 @@ def choose(
     if choice.kind == "replay":
         played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
         found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)
-        return found, sources.book.lookup(played.name)
+        return Chosen(choice=found, entry=sources.book.lookup(played.name))
     if not without_key:
         catalog.refuse_unusable(
             sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
         )
-    return choice, sources.book.lookup(choice.name)
+    return Chosen(choice=choice, entry=sources.book.lookup(choice.name))
+
+
+def again(sources: Sources, asked: Asked, state: State) -> tuple[Chosen, ...]:
+    """The models that a run goes on with: those named now, else those it had. Raises ConfigError."""
+    named, created = asked.flags.model, state.created
+    names: tuple[str, ...] = (named or state.model,)
+    if named is None and created is not None and state.model in created.models:
+        names = created.models
+    return tuple(choose(sources, name, asked.cwd) for name in names)
 
 
 def policy_of(spec: Spec, settings: Settings) -> Policy:

@@ -82,11 +82,11 @@ def dollars(price: PicoUsd) -> Decimal:
 def _choice(sources: Sources, cwd: Path) -> Choice:
     setting = sources.settings.model
     try:
-        choice, entry = choose(sources, setting.value, cwd)
+        found = choose(sources, setting.value, cwd)
     except RunnerError as error:
         return Choice(model=None, why=error.message)
-    why = choice.why if setting.value is None else f"{choice.why}: {setting.place}"
-    return Choice(model=entry.name, why=why)
+    why = found.choice.why if setting.value is None else f"{found.choice.why}: {setting.place}"
+    return Choice(model=found.entry.name, why=why)
 
 
 def _matching(wanted: str | None, sources: Sources, cwd: Path) -> list[str]:
@@ -94,8 +94,7 @@ def _matching(wanted: str | None, sources: Sources, cwd: Path) -> list[str]:
     if wanted is None or wanted in names:
         return [*names] if wanted is None else [wanted]
     if wanted.startswith("replay:"):
-        _, entry = choose(sources, wanted, cwd)
-        return [entry.name]
+        return [choose(sources, wanted, cwd).entry.name]
     pattern = wanted if any(sign in wanted for sign in "*?[") else f"*{wanted}*"
     if found := [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]:
         return found

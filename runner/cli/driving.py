@@ -63,9 +63,8 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
         access.say(f"run {found.id} was abandoned; its unknown holds stay counted")
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
-    engine = drive.Engine(choice=chosen.choice, entry=chosen.entry)
     with _watched(access, view, chosen.spec, run) as shown:
-        stop, state = drive.drive(run, chosen.spec, engine, chosen.sources, shown)
+        stop, state = drive.drive(run, chosen.spec, chosen.models, chosen.sources, shown)
     return _end(stop, state, access, view)
 
 
@@ -180,15 +179,13 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
         raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
     access = replace(access, vault=sources.vault, screen=_lines(sources, view))
-    model = asked.flags.model or state.model
-    choice, entry = plan.choose(sources, model, asked.cwd)
+    models = plan.again(sources, asked, state)
     limits = config.resolve_limits(
         spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget
     )
     _may_go_on(run, state, limits[0])
-    engine = drive.Engine(choice=choice, entry=entry)
     with _watched(access, view, spec, run) as shown:
-        stop, after = drive.drive(run, spec, engine, sources, shown, seen=state.seq, limits=limits)
+        stop, after = drive.drive(run, spec, models, sources, shown, seen=state.seq, limits=limits)
     return _end(stop, after, access, view)
 
 
@@ -214,15 +211,16 @@ def _may_go_on(run: str, state: RunState, limits: Limits) -> None:
 
 def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
     limits, sources = chosen.limits, chosen.limit_sources
-    price = chosen.entry.price
     say(f"spec {chosen.spec.path}: {chosen.spec.title}")
     if Path(chosen.spec.path).parent != chosen.workspace:
         say(f"workspace {chosen.workspace}")
-    say(
-        f"model {chosen.model} ({chosen.choice.why}; "
-        f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {chosen.entry.as_of})"
-    )
-    if chosen.choice.kind == "replay":
+    for place, one in enumerate(chosen.models):
+        price, why = one.entry.price, one.choice.why if place == 0 else "where those before it fail"
+        say(
+            f"model {one.name} ({why}; "
+            f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {one.entry.as_of})"
+        )
+    if chosen.first.choice.kind == "replay":
         say("note: a recording answers; nothing is paid, sums are what it would cost")
     shown = [f"{format_usd(limits.usd)} ({sources['usd']})"]
     for name, unit in (("tokens", "tokens"), ("calls", "calls"), ("iterations", "iterations"), ("steps", "steps each")):

@@ -29,7 +29,6 @@ from runner.secrets import withhold
 from runner.state import State
 from runner.values import CallId, NanoUsd, Opaque, Reply, Usage
 
-LIST_PRICE = 1_000_000
 BYTES_PER_TOKEN = 3  # more tokens than text and code have; for the model's window alone: money is bounded
 
 
@@ -71,9 +70,7 @@ def _asked_output(policy: Policy, world: World, using: Engine, state: State) -> 
 
 def _proposal(call: CallId, asked: int, policy: Policy, world: World, using: Engine) -> DispatchCall:
     entry, bound = using.entry, world.conversation.bound(asked)
-    # a contract that lowers the price lowers what is held only where its user wants it to
-    contract = entry.multiplier if entry.multiplier_on_holds else max(entry.multiplier, LIST_PRICE)
-    most = dearest(entry.price, using.asks, bound.tokens, contract)
+    most = dearest(entry.price, using.asks, bound.tokens, entry.hold_multiplier)
     return DispatchCall(
         call=call,
         model=using.model.name,

@@ -61,7 +61,7 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case CountInput(call=call):
             calls.count_input(call, policy, world, recorder)
         case SwitchModel(engine=number, reason=why):
-            recorder.record(ModelSwitched(model=world.engines[number].model.name, engine=number, reason=why))
+            recorder.record(ModelSwitched(model=world.engines[number].name, engine=number, reason=why))
         case RunTool(call=tool):
             tooling.run_tool(tool, world, recorder)
         case MakeCheckpoint(reason=reason):

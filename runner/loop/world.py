@@ -43,12 +43,21 @@ class Texts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """A model and its price. `asks` is what its requests ask for, `hold_percent` what share of the price is held."""
+    """A model and its price. `asks` is what its requests ask for, `hold_percent` what share of the price is held.
+
+    `asked` is the name by which it was chosen, where that is another than the one its price is known by.
+    """
 
     model: Model
     entry: Entry
     asks: Asks
     hold_percent: int
+    asked: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model as a run records it."""
+        return self.asked or self.model.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,22 @@ _PICO_PER_NANO = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """The dearest prices of a request of some size: pico-USD per token, and nano-USD `more` a request."""
+
+    input: PicoUsd
+    output: PicoUsd
+    more: NanoUsd = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """What a model's calls cost at worst: pico-USD per token, and bounds in tokens.
 
-    `context` bounds a call's input and `max_output` its reply; `overhead` is what the first request is
-    longer than the spec (instructions and tools); a reply below `min_output` is not asked for. `hold_percent` is what
-    is held of a price: more than 100 of an old one.
+    `input` and `output` are the dearest that any request reaches, `first` what the first one does where that is less
+    (a small request may be cheaper by the token). `context` bounds a call's input and `max_output` its reply;
+    `overhead` is what the first request is longer than the spec (instructions and tools); a reply below `min_output`
+    is not asked for. `hold_percent` is what is held of a price: more than 100 of an old one.
     """
 
     model: str
@@ -29,6 +39,7 @@ class Price:
     min_output: int = 1024
     overhead: int = 0
     hold_percent: int = 100
+    first: Rates | None = None
 
     def call(self, input_tokens: int, output_tokens: int) -> NanoUsd:
         """The cost of a call, rounded up once per token class."""
@@ -41,7 +52,9 @@ class Price:
 
     def least_call(self, spec: Spec) -> NanoUsd:
         """What must be held for the smallest first call."""
-        least = self.call(len(spec.text.encode()) + self.overhead, self.min_output)
+        rates = self.first or Rates(input=self.input, output=self.output)
+        tokens = (len(spec.text.encode()) + self.overhead) * rates.input, self.min_output * rates.output
+        least = sum(-(-part // _PICO_PER_NANO) for part in tokens) + rates.more
         return -(-least * self.hold_percent // 100)
 
     @property
