@@ -60,6 +60,7 @@ class Item:
 class Spec:
     """A whole spec. `limits` holds only what the spec states; `stated` names those fields, since None means unlimited.
 
+    `models` are those to call in order, in place of `model`: each once the one before cannot be had.
     `places` says where the front matter's values stand: (`budget.usd`, line, column).
     """
 
@@ -74,6 +75,7 @@ class Spec:
     stall: Stall = field(default_factory=Stall)
     promise: str | None = None
     model: str | None = None
+    models: tuple[str, ...] = ()
     protect: tuple[str, ...] = ()
     setup: tuple[tuple[str, ...], ...] = ()
     services: tuple[Service, ...] = ()

@@ -22,6 +22,7 @@ _NO_SETUP: tuple[tuple[str, ...], ...] = ()
 
 MAX_BYTES = 1_000_000
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t](.*)")
+_MODELS = "models: [openai/gpt-5-mini, anthropic/claude-sonnet-5]"
 _FENCE = re.compile(r" {0,3}(?:```|~~~)")
 
 
@@ -67,6 +68,7 @@ def parse_spec(
         stall=faults.of(lambda: _stall(top), Stall()),
         promise=faults.of(lambda: _promise(top), None),
         model=faults.of(lambda: _model(top, known_models), None),
+        models=faults.of(lambda: _models(top, known_models), ()),
         protect=faults.of(lambda: _protect(top), ()),
         setup=setup,
         services=faults.of(lambda: services_of(top), ()),
@@ -225,7 +227,28 @@ def _model(top: Map, known_models: Collection[str] | None) -> str | None:
     node = top.get("model")
     if node is None:
         return None
-    name = fields.text(node, "model", example="model: openai/gpt-5-mini")
+    return _known_model(node, "model", known_models)
+
+
+def _models(top: Map, known_models: Collection[str] | None) -> tuple[str, ...]:
+    node = top.get("models")
+    if node is None:
+        return ()
+    if top.get("model") is not None:
+        raise node.at.error("both model and models are there", hint="keep models: it begins with the one to use first")
+    found: list[str] = []
+    for entry in fields.entries(node, "models", example=_MODELS):
+        name = _known_model(entry, "models", known_models)
+        if name in found:
+            raise fields.wrong(entry, "models names one model twice", "name each once, the one to use first at the top")
+        found.append(name)
+    if not found:
+        raise node.at.error("models is an empty list", hint=f"write '{_MODELS}', or leave the key out")
+    return tuple(found)
+
+
+def _known_model(node: Node, key: str, known_models: Collection[str] | None) -> str:
+    name = fields.text(node, key, example=f"{key}: openai/gpt-5-mini")
     if known_models is None or name in known_models or name.startswith("replay:"):
         return name
     near = closest(name, known_models)

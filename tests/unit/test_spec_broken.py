@@ -50,7 +50,7 @@ BROKEN = {
     ),
     "key nothing is like": (
         "---\nzzzzzz: 1\n---\n# Do it\n",
-        "spec.md:2:1: unknown key 'zzzzzz'\n  known keys here: checks, target, budget, stall, promise, model, protect, setup, services, workspace, completion",
+        "spec.md:2:1: unknown key 'zzzzzz'\n  known keys here: checks, target, budget, stall, promise, model, models, protect, setup, services, workspace, completion",
     ),
     "misspelt limit": (
         "---\nbudget:\n  iteration: 3\n---\n# Do it\n",

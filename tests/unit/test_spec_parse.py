@@ -256,7 +256,8 @@ def test_the_full_example_has_every_key() -> None:
     spec = parse_spec(text, "example-full.md", on_path=lambda _: True, now=NOW)
     written = {name.partition("[")[0] for name, _, _ in spec.places}
     missing = {key.name for key in KEYS if "[]" not in key.name} - written
-    assert missing == set()
+    # it stands in place of `model`
+    assert missing == {"models"}
     inside = text.partition("\n---\n")[0]
     assert [key.name for key in KEYS if "[]." in key.name and f"{key.name.partition('[].')[2]}: " not in inside] == []
 
@@ -280,3 +281,31 @@ def test_no_text_within_the_limit_takes_long(text: str) -> None:
     with suppress(ConfigError):
         parse_spec(text, "spec.md", on_path=lambda _: True, now=NOW, known_models=[f"model-{n}" for n in range(2_000)])
     assert time.process_time() - started < 10
+
+
+# ---- models ----------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_models_stands_in_their_order_and_a_single_one_is_a_list_of_one() -> None:
+    assert front("models: [openai/gpt-5, desk/llama]").models == ("openai/gpt-5", "desk/llama")
+    assert front("models: openai/gpt-5").models == ("openai/gpt-5",)
+    assert front("model: openai/gpt-5").models == ()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "place", "said"),
+    [
+        ("model: a/b\nmodels: [a/b]", (3, 9), "both model and models are there"),
+        ("models: [a/b, c/d, a/b]", (2, 20), "models names one model twice: 'a/b'"),
+        ("models: []", (2, 9), "models is an empty list"),
+        ("models: {a: b}", (2, 9), "models is not a list"),
+        ("fallback: a/b", (2, 1), "unknown key 'fallback'"),
+    ],
+)
+def test_a_list_of_models_that_cannot_be_meant_is_refused_with_its_place(
+    yaml: str, place: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        front(yaml)
+    assert (caught.value.line, caught.value.column) == place
+    assert said in str(caught.value)
