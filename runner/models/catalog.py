@@ -163,10 +163,10 @@ def build(
         case "chat":
             from runner.models.openai_chat import OpenAIChat
 
-            url = url or base_url or None
             return OpenAIChat(
-                name, api_key=key, max_output=most, base_url=url, tools=tools, timeout_s=timeout_s, idle_s=idle_s
-            )
+                name, api_key=key, max_output=most, base_url=url or base_url or None, tools=tools,
+                timeout_s=timeout_s, idle_s=idle_s, entry=entry, asks=asks, provider=_speaker(url),
+            )  # fmt: skip
 
 
 def _speaker(url: str | None) -> str:

@@ -72,7 +72,7 @@ def sdk(wire: Wire, url: str, *, key: str, idle_s: float) -> Sdk:
             event_hooks={"request": [wire.watch]},
         ),
     )
-    base = str(client.base_url)
+    base = f"{str(client.base_url).rstrip('/')}/"  # one without a path is written without its slash
 
     def post(path: str, body: bytes, accept: str) -> httpx.Response:
         opened: object = client.post(

@@ -13,7 +13,7 @@ from runner.errors import LostError, ModelError, UnbilledError
 from runner.models.fields import as_list, as_map
 from runner.models.waits import retry_after
 
-__all__ = ["CODES", "TABLES", "Code", "Rule", "outcome", "retry_after"]
+__all__ = ["CODES", "TABLES", "Code", "Rule", "cause_of", "outcome", "retry_after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +197,12 @@ def outcome(provider: str, status: int, body: object, headers: Mapping[str, str]
         cause=rule.cause if code is None else code.cause,
         request_id=request_id,
     )
+
+
+def cause_of(provider: str, code: str) -> str:
+    """The cause that a code inside a stream names; `server` for one that says no more than that it failed."""
+    known = _BY_CODE[provider].get(code)
+    return known.cause if known is not None else "server"
 
 
 def _problem(provider: str, status: int, body: object) -> _Problem | None:
