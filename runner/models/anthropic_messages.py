@@ -156,7 +156,7 @@ def _tier(asks: Asks) -> bytes:
 
 def _geo(entry: Entry, asks: Asks) -> bytes:
     """Said where places have prices: left out, the workspace's own default holds. Other models refuse the field."""
-    if not asks.geo and not entry.price.geo:
+    if asks.geo in {"", "global"} and not entry.price.geo:
         return b""
     return b'"inference_geo":' + as_json(asks.geo or "global")
 

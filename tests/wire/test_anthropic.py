@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import LostError, ModelError, NeverSentError, UnbilledError
+from runner.errors import ConfigError, LostError, ModelError, NeverSentError, UnbilledError
 from runner.models.anthropic_messages import AnthropicMessages
 from runner.models.recording import Recording
 from runner.ports import Answered, Completion, Interrupt, SystemText, ToolDefinition, ToolText, UserText
@@ -569,6 +569,55 @@ def test_fast_mode_is_asked_for_with_its_header():
     top = json.loads(sent)
     assert (top["speed"], top["service_tier"], top["inference_geo"]) == ("fast", "standard_only", "us")
     assert top["cache_control"] == top["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("name", "geo", "sent"),
+    [
+        # left out, the workspace's default would hold, which may cost more
+        ("anthropic/claude-sonnet-5", "", "global"),
+        ("anthropic/claude-sonnet-5", "us", "us"),
+        # refuses the field
+        (NAME, "", None),
+        (NAME, "global", None),
+    ],
+)
+def test_the_place_is_said_wherever_places_have_prices(name: str, geo: str, sent: str | None):
+    entry = Book.load().lookup(name)
+    chat = AnthropicMessages(name, api_key=KEY, max_output=9, entry=entry, asks=Asks(service="standard", geo=geo))
+    assert json.loads(body(chat)).get("inference_geo") == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "asks", "thinking", "fault"),
+    [
+        (NAME, Asks(service="flex"), "off", "no service 'flex'"),
+        (NAME, Asks(cache="12h"), "off", "no prefix for '12h'"),
+        (NAME, Asks(), "adaptive", "by a number of tokens"),
+        (NAME, Asks(), "500", "no amount of thinking"),
+        (NAME, Asks(), "much", "no amount of thinking"),
+        ("anthropic/claude-sonnet-5", Asks(), "4000", "decides by itself"),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_before_any_call(name: str, asks: Asks, thinking: str, fault: str):
+    entry = Book.load().lookup(name)
+    with pytest.raises(ConfigError, match=fault):
+        AnthropicMessages(name, api_key=KEY, max_output=9, entry=entry, asks=asks, thinking=thinking)
+
+
+@pytest.mark.parametrize(
+    ("name", "thinking", "sent"),
+    [
+        ("anthropic/claude-sonnet-5", "adaptive", {"type": "adaptive"}),
+        ("anthropic/claude-sonnet-5", "off", {"type": "disabled"}),
+        # cannot be told not to
+        ("anthropic/claude-sonnet-5-5", "off", None),
+    ],
+)
+def test_models_that_decide_by_themselves_are_told_whether_to_think(name: str, thinking: str, sent: object):
+    entry = Book.load().lookup(name)
+    chat = AnthropicMessages(name, api_key=KEY, max_output=9, entry=entry, thinking=thinking)
+    assert json.loads(body(chat)).get("thinking") == sent
 
 
 def test_the_provider_counts_a_request_for_nothing(provider: ScriptedProvider):
