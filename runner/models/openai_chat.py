@@ -14,7 +14,7 @@ from runner.models.assembly import Assembly
 from runner.models.connection import Wire
 from runner.models.outcomes import outcome
 from runner.models.sending import Sdk, Sender, host_of, request_id_of
-from runner.models.usage import Counts, counts_of
+from runner.models.usage import Counts, counts_of, read_service
 from runner.models.wire import chat_body, encode_message, encode_tools
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.pricing.book import Entry
@@ -41,7 +41,8 @@ def sdk_sender(url: str, *, key: str, provider: str, timeout_s: float, idle_s: f
 
 def service_of(asks: Asks, url: str) -> str:
     """The class of service to ask for. OpenAI's own choice may be a dearer one, so there the standard is named."""
-    return asks.service or ("default" if host_of(url) == OPENAI_HOST else "")
+    asked = read_service(asks.service)
+    return asked or ("default" if host_of(url) == OPENAI_HOST else "")
 
 
 def bounds(body: bytes) -> Usage:

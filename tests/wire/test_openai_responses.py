@@ -111,7 +111,9 @@ def test_only_openai_itself_is_told_which_class_of_service_to_bill():
         return json.loads(responses.body([], 9)).get("service_tier")
 
     assert service(None, Asks()) == "default"
+    assert service(None, Asks(service="standard")) == "default"
     assert service("https://elsewhere.example/v1", Asks()) is None
+    assert service("https://elsewhere.example/v1", Asks(service="standard")) is None
     assert service("https://api.openai.com.example/v1", Asks()) is None
     assert service(None, Asks(service="flex")) == "flex"
     assert service("https://elsewhere.example/v1", Asks(service="flex")) == "flex"
