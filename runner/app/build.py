@@ -22,7 +22,6 @@ from runner.models import catalog
 from runner.policy.model import Policy
 from runner.ports import ToolDefinition
 from runner.pricing.book import hold_percent
-from runner.pricing.cost import Asks
 from runner.spec.checklist import checklist, normalised, tick
 from runner.spec.model import Spec
 from runner.store.recorder import JournalRecorder
@@ -82,17 +81,23 @@ def world(parts: Parts) -> World:
 
 
 def _engine(chosen: Chosen, sources: Sources, tools: tuple[ToolDefinition, ...]) -> Engine:
+    settings = sources.settings
+    asks = chosen.asks(settings)
     model = catalog.build(
         chosen.choice,
         book=sources.book,
         keys=sources.key_values(),
         tools=tools,
-        base_url=sources.settings.openai_base_url.value,
+        base_url=settings.openai_base_url.value,
+        timeout_s=settings.call_timeout_s.value,
+        idle_s=settings.idle_timeout_s.value,
+        asks=asks,
+        thinking=settings.thinking.value,
     )
     return Engine(
         model=model,
         entry=chosen.entry,
-        asks=Asks(),
+        asks=asks,
         hold_percent=hold_percent(chosen.entry, SystemClock().now()),
         asked=chosen.name,
     )

@@ -12,7 +12,7 @@ from runner.app.plan import Asked, Chosen, Draft, Plan, chosen, read
 from runner.config.limits import FLAGS
 from runner.errors import ConfigError
 from runner.pricing.book import hold_percent
-from runner.pricing.cost import Asks, dearest
+from runner.pricing.cost import dearest
 from runner.spec.binding import Rates
 from runner.spec.check import InForce, Price, Understood, understood
 from runner.values import Limits
@@ -75,7 +75,10 @@ def _price(draft: Draft, one: Chosen, limits: Limits) -> Price:
     settings, entry = draft.sources.settings, one.entry
     most = min(entry.max_output, settings.max_output.value)
     bound = input_bound(draft, one, limits)
-    first, largest = (dearest(entry.price, Asks(), tokens, entry.hold_multiplier) for tokens in (bound, entry.context))
+    first, largest = (
+        dearest(entry.price, one.asks(settings), tokens, entry.hold_multiplier)
+        for tokens in (bound, max(bound, entry.context))
+    )
     return Price(
         model=entry.name,
         input=largest.input,

@@ -50,4 +50,12 @@ def _unsent(draft: Draft, one: Chosen) -> Model:
 
     own = one.choice.kind in {"anthropic", "responses"}
     choice = one.choice if own else catalog.Choice(kind="chat", name=one.entry.name, why="")
-    return catalog.build(choice, book=draft.sources.book, keys={}, tools=DEFINITIONS)
+    settings = draft.sources.settings
+    return catalog.build(
+        choice,
+        book=draft.sources.book,
+        keys={},
+        tools=DEFINITIONS,
+        asks=one.asks(settings),
+        thinking=settings.thinking.value,
+    )

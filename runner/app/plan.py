@@ -5,18 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner import config, handover
 from runner.app.clock import SystemClock
 from runner.app.pricefile import book_of
 from runner.config import Flags, Settings
-from runner.errors import ConfigError
+from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
 from runner.models.keys import KNOWN_KEYS
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
+from runner.pricing.cost import Asks, dearest
 from runner.secrets import Keys, Vault
 from runner.spec.discover import STDIN_PATH, TEXT_PATH, find_spec, read_spec, read_stream
 from runner.spec.model import DEFAULT_PROMISE, Spec
@@ -77,6 +78,11 @@ class Chosen:
         """The model as a run records it, and as it can be asked for again."""
         return self.choice.asked
 
+    def asks(self, settings: Settings) -> Asks:
+        """What its requests ask for: only Anthropic's say how long a prefix is to be kept."""
+        asks = settings.asks
+        return asks if self.choice.kind == "anthropic" else replace(asks, cache="")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Draft):
@@ -103,7 +109,7 @@ def read(asked: Asked) -> Draft:
     # the workspace decides whose .env is read, and the spec may name it, so the spec is read first
     first = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
     workspace = _workspace(first, asked.cwd)
-    sources = gather(asked, workspace=workspace, spec_model=first.model)
+    sources = gather(asked, workspace=workspace, spec_model=first.model, spec_models=first.models)
     _refuse_state_inside(sources.settings, workspace)
     spec = parse_spec(text, path, on_path=_finder(sources.settings, workspace), now=SystemClock().now())
     if asked.require_verified and not spec.checks:
@@ -132,10 +138,17 @@ def complete(draft: Draft, asked: Asked) -> Plan:
     )
 
 
-def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> Sources:
+def gather(
+    asked: Asked, *, workspace: Path | None, spec_model: str | None, spec_models: tuple[str, ...] = ()
+) -> Sources:
     """Put settings, keys and prices together; a workspace's `.env` gives provider keys and nothing else."""
     settings = config.load(
-        asked.environ, env_file=asked.env_file, spec_model=spec_model, flags=asked.flags, workspace=workspace
+        asked.environ,
+        env_file=asked.env_file,
+        spec_model=spec_model,
+        spec_models=spec_models,
+        flags=asked.flags,
+        workspace=workspace,
     )
     notes = list(settings.notes)
     keys = asked.keys
@@ -148,7 +161,7 @@ def gather(asked: Asked, *, workspace: Path | None, spec_model: str | None) -> S
     if keys.names:
         handover.shield()
     vault = keys.vault(settings.listed_secrets())
-    book = book_of(settings.prices.value)
+    book = book_of(settings.prices.value, settings.served)
     return Sources(settings=settings, keys=keys, vault=vault, book=book, notes=(*notes, *vault.warnings))
 
 
@@ -157,13 +170,13 @@ def chosen(sources: Sources, spec: Spec, cwd: Path, *, without_key: bool = False
 
     `without_key` wants only the prices: a model that is named needs no key for that.
     """
-    model = sources.settings.model
+    model, models = sources.settings.model, sources.settings.models.value
     try:
-        return (choose(sources, model.value, cwd, without_key=without_key),)
+        return tuple(choose(sources, one, cwd, without_key=without_key) for one in models or (model.value,))
     except ConfigError as error:
         if model.source == "spec" and error.path is None:
             error.path = spec.path
-            error.line, error.column = spec.place("model")
+            error.line, error.column = spec.place("models" if models else "model")
         raise
 
 
@@ -173,16 +186,26 @@ def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool 
     keys = sources.key_values()
     if without_key and model is not None:
         keys |= dict.fromkeys(KNOWN_KEYS, "not looked at")
-    choice = catalog.choose(model, keys, sources.book, base_url=base_url)
+    servers = sources.settings.providers.value
+    choice = catalog.choose(model, keys, sources.book, base_url=base_url, servers=servers)
     if choice.kind == "replay":
         played = catalog.build(choice, book=sources.book, keys={}, folder=cwd)
         found = catalog.Choice(kind="replay", name=str((cwd / choice.name).resolve()), why=choice.why)
-        return Chosen(choice=found, entry=sources.book.lookup(played.name))
+        return _priced(Chosen(choice=found, entry=sources.book.lookup(played.name)), sources.settings)
     if not without_key:
         catalog.refuse_unusable(
             sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
         )
-    return Chosen(choice=choice, entry=sources.book.lookup(choice.name))
+    return _priced(Chosen(choice=choice, entry=sources.book.lookup(choice.name)), sources.settings)
+
+
+def _priced(one: Chosen, settings: Settings) -> Chosen:
+    """Refuse what requests would ask for and nobody has a price of. Raises ConfigError."""
+    try:
+        dearest(one.entry.price, one.asks(settings), 0)
+    except UnpricedError as error:
+        raise ConfigError(f"{one.name}: {error.message}", hint=error.hint) from None
+    return one
 
 
 def again(sources: Sources, asked: Asked, state: State) -> tuple[Chosen, ...]:
@@ -206,6 +229,8 @@ def policy_of(spec: Spec, settings: Settings) -> Policy:
         min_output=settings.min_output.value,
         max_output=settings.max_output.value,
         budget_wait_ms=settings.budget_wait_s.value * 1000,
+        rate_wait_ms=settings.rate_wait_s.value * 1000,
+        patience_ms=settings.patience_s.value * 1000,
     )
 
 

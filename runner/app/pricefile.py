@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.errors import ConfigError
 from runner.pricing.book import Book
+
+_NONE: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 def text_of(path: Path) -> str:
@@ -19,6 +23,9 @@ def text_of(path: Path) -> str:
     raise ConfigError(what, path=path, hint="name a TOML file with --prices or RUNNER_PRICES")
 
 
-def book_of(path: Path | None) -> Book:
-    """The built-in prices, with those of a file over them. Raises ConfigError."""
-    return Book.load() if path is None else Book.load(text_of(path), path=path)
+def book_of(path: Path | None, served: Mapping[str, Mapping[str, object]] = _NONE) -> Book:
+    """The built-in prices, with those of the user's servers (`Settings.served`) and of a file over them.
+
+    Raises ConfigError.
+    """
+    return Book.load(servers=served) if path is None else Book.load(text_of(path), path=path, servers=served)

@@ -21,6 +21,7 @@ from runner.cli.lines import PlainScreen
 from runner.cli.live.terminal import coloured, fit
 from runner.errors import ConfigError, NotFoundError, RefusedError, StateError
 from runner.log.stream import stream
+from runner.pricing.book import Entry
 from runner.spec.check import understood
 from runner.spec.model import Spec
 from runner.spec.parse import parse_spec
@@ -78,7 +79,8 @@ def resume(run: str, asked: plan.Asked, view: View) -> int:
         raise NotFoundError(msg, hint="runner loop SPEC starts a run; RUNNER_STATE_DIR names another state directory")
     access, _ = _access(sources, view)
     row = journal.find_run(access.database, run)
-    return _go_on(row.id, asked, access, view)
+    # whoever names a run wants it to go on now, also where a provider asked it to wait
+    return _go_on(row.id, asked, access, view, now=True)
 
 
 def dry_run(asked: plan.Asked, view: View) -> int:
@@ -166,7 +168,7 @@ def _watched(access: drive.Access, view: View, spec: Spec, run: str) -> Generato
         yield replace(access, screen=screen, say=screen.say, terminal=screen)
 
 
-def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int:
+def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now: bool = False) -> int:
     """Go on with a run: its own spec and limits, with what was typed now put over them."""
     state = open_run(access.database, run, SystemClock()).state
     created = state.created
@@ -177,7 +179,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
     if asked.require_verified and not spec.checks:
         msg = f"--require-verified needs checks, and run {run} of this spec began without any"
         raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
-    sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model)
+    sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model, spec_models=spec.models)
     access = replace(access, vault=sources.vault, screen=_lines(sources, view))
     models = plan.again(sources, asked, state)
     limits = config.resolve_limits(
@@ -185,7 +187,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View) -> int
     )
     _may_go_on(run, state, limits[0])
     with _watched(access, view, spec, run) as shown:
-        stop, after = drive.drive(run, spec, models, sources, shown, seen=state.seq, limits=limits)
+        stop, after = drive.drive(run, spec, models, sources, shown, seen=state.seq, limits=limits, now=now)
     return _end(stop, after, access, view)
 
 
@@ -215,11 +217,8 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
     if Path(chosen.spec.path).parent != chosen.workspace:
         say(f"workspace {chosen.workspace}")
     for place, one in enumerate(chosen.models):
-        price, why = one.entry.price, one.choice.why if place == 0 else "where those before it fail"
-        say(
-            f"model {one.name} ({why}; "
-            f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens, as of {one.entry.as_of})"
-        )
+        why = one.choice.why if place == 0 else "where those before it fail"
+        say(f"model {one.name} ({why}; {_price(one.entry)})")
     if chosen.first.choice.kind == "replay":
         say("note: a recording answers; nothing is paid, sums are what it would cost")
     shown = [f"{format_usd(limits.usd)} ({sources['usd']})"]
@@ -230,6 +229,18 @@ def _say_limits(chosen: plan.Plan, say: Callable[[str], None]) -> None:
     if limits.duration_s is not None:
         shown.append(f"{format_duration(limits.duration_s)} ({sources['duration_s']})")
     say(f"limits {', '.join(shown)}")
+
+
+def _price(entry: Entry) -> str:
+    if entry.local:
+        return "local: its tokens cost nothing"
+    price = entry.price
+    longer = "".join(
+        f", above {tier.tokens:,} tokens ${tier.price.input / 1e6:g} and ${tier.price.output / 1e6:g}"
+        for tier in price.above
+    )
+    base = f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens"
+    return f"{base}{longer}, as of {entry.as_of}"
 
 
 def _end(stop: StopReason, state: RunState, access: drive.Access, view: View) -> int:

@@ -73,6 +73,8 @@ def _said(spec: Spec) -> Iterator[str]:
         yield f"workspace   {spec.workspace}"
     if spec.model is not None:
         yield f"model       {spec.model}"
+    if spec.models:
+        yield f"models      {', then '.join(spec.models)}"
     stall = spec.stall.iterations
     yield f"stall       {'never' if stall is None else f'after {stall} iterations without a better score'}"
     yield f"promise     {spec.promise or 'not asked for by the spec'}"
@@ -148,6 +150,7 @@ def _data(spec: Spec, world: InForce, found: tuple[ConfigError, ...], hints: tup
         "services": [{"name": one.name, "argv": list(one.argv), "ready_port": one.ready_port} for one in spec.services],
         "workspace": spec.workspace,
         "model": spec.model,
+        "models": list(spec.models),
         "limits": {
             "usd_nano" if name == "usd" else name: {
                 "value": _number(world.limits, name),
