@@ -53,7 +53,8 @@ class Billed:
 class ScriptedProvider:
     """Serves a script on a free loopback port while the `with` block runs: Chat Completions, Responses, Messages.
 
-    It charges `prices` (by `provider/model`), else those of the book.
+    It charges `prices` (by `provider/model`), else those of the book. `billed` are the requests it accepted, `counted`
+    the bodies it only counted, `refused` why it would not read a request.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ScriptedProvider:
         self.bodies: list[bytes] = []
         self.counted: list[bytes] = []
         self.billed: list[Billed] = []
+        self.refused: list[str] = []
         self._cache = PrefixCache()
         self._prices = dict(prices or {})
         self._book = book or Book.load()
@@ -105,6 +107,11 @@ class ScriptedProvider:
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def sell(self, model: str, listed: Listed) -> None:
+        """Charge these list prices for `provider/model` from now on."""
+        with self._lock:
+            self._prices[model] = listed
 
     def wait_for(self, requests: int, *, timeout_s: float = 30.0) -> bool:
         """Wait until so many requests have come and are in the ledger."""
@@ -203,6 +210,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a reply's pieces would wait 40 ms for each other
     provider: ScriptedProvider
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
@@ -228,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(dialect, 422, str(error))
             return
         except ValueError as error:
+            self.provider.refused.append(str(error))
             self._refuse(dialect, 400, str(error))
             return
         self.provider.rest(self.provider.script.delay_s)
