@@ -122,13 +122,14 @@ def drive(
     *,
     seen: int = 1,
     limits: tuple[Limits, dict[str, str]] | None = None,
+    now: bool = False,
 ) -> tuple[StopReason, RunState]:
     """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it.
 
     It calls the first of `models` unless that fails for good, then the next. `seen` is the last event the caller knew
-    of: a run that somebody ended since then stays ended.
+    of: a run that somebody ended since then stays ended. `now` = what a provider asked the run to wait for is over.
     """
-    with taken(run, models[0].name, access, seen=seen) as (recorder, workspace):
+    with taken(run, models[0].name, access, seen=seen, now=now) as (recorder, workspace):
         if (over := recorder.state.stopped) is not None:
             return over, recorder.state
         if limits is not None and limits[0] != recorder.state.limits:
@@ -166,7 +167,7 @@ def drive(
 
 @contextmanager
 def taken(
-    run: str, model: str, access: Access, *, seen: int | None = None
+    run: str, model: str, access: Access, *, seen: int | None = None, now: bool = False
 ) -> Generator[tuple[JournalRecorder, ShadowWorkspace]]:
     """Hold the run's lease and its workspace; the log file is caught up before anything new is written.
 
@@ -178,7 +179,7 @@ def taken(
             stopped = recorder.state.stopped
             over = stopped is not None and not stopped.is_open
             if not (over and seen is not None and _stopped_since(access.database, run, seen)):
-                take_over(recorder, model)
+                take_over(recorder, model, now=now)
             yield recorder, workspace
 
 

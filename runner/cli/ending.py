@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runner.app.goon import resume_command
+from runner.app.goon import loop_command, resume_command
 from runner.cli.advice import advice
+from runner.cli.output import when
+from runner.cli.sums import spent
 from runner.state import State
 from runner.values import StopKind, StopReason, counted, format_usd
 
@@ -34,10 +36,12 @@ def told(stop: StopReason, state: State, *, raise_it: str) -> Iterator[str]:
     yield ""
     yield f"{headline}: {stop.rule}{f' — {stop.detail}' if stop.detail else ''}"
     yield from advice(stop, state)
+    if stop.resume_at is not None:
+        yield f"  asks again from {when(stop.resume_at)} on"
     money = state.money
     unknown = f", unknown {format_usd(money.unknown)} (may have been billed)" if money.unknown else ""
     held = f", held {format_usd(money.held)}" if money.held else ""
-    yield f"  spent {format_usd(money.spent)}{unknown}{held}, limit {format_usd(state.limits.usd)}"
+    yield f"  spent {spent(money)}{unknown}{held}, limit {format_usd(state.limits.usd)}"
     best = state.best
     score = "none" if best is None or best.score is None else f"{best.score:.2f} in iteration {best.iteration}"
     number = state.checkpoint.number if state.checkpoint else "none"
@@ -58,5 +62,7 @@ def _next(stop: StopReason, state: State, *, copied: bool, raise_it: str) -> lis
         return [*home, look, ("changes", f"runner diff {run} 0 last"), log]
     if stop.kind is StopKind.BOUND_VIOLATED:
         return [look, log]
+    if stop.resume_at is not None:
+        return [("go on then", loop_command(state)), ("ask at once", resume_command(run, stop, state)), look]
     shared = [("raise it", raise_it)] if raise_it else []
     return [*shared, ("go on", resume_command(run, stop, state)), look]

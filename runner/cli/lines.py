@@ -11,8 +11,11 @@ from runner.cli.columns import width
 from runner.cli.edge import let_go
 from runner.cli.live.cells import clean, cut
 from runner.cli.output import harmless
+from runner.cli.sums import spent
 from runner.events.facts import (
     BoundViolated,
+    CallDispatched,
+    CallReconciled,
     CallRefused,
     CallReleased,
     CallSettled,
@@ -21,8 +24,10 @@ from runner.events.facts import (
     ChecksFinished,
     Event,
     HoldsWaited,
+    InputCounted,
     IterationFinished,
     IterationStarted,
+    ModelSwitched,
     ProtectedChanged,
     RunResumed,
     SetupFinished,
@@ -37,7 +42,7 @@ from runner.events.facts import (
 from runner.policy.model import MOST_ATTEMPTS
 from runner.secrets import Vault, mask_patterns
 from runner.state import State
-from runner.values import Ms, format_duration, format_left, format_usd
+from runner.values import Billing, Ms, format_duration, format_left, format_usd
 
 _WIDTH = 100
 
@@ -63,10 +68,11 @@ class Line:
 
 
 class Lines:
-    """What a person is told of each event. Remembers what tools were asked until they answer."""
+    """What a person is told of each event. Remembers what tools were asked, and how the call under way is billed."""
 
     def __init__(self) -> None:
         self._calls: dict[str, ToolStarted] = {}
+        self._billing: str = Billing.METERED
 
     def of(self, event: Event, state: State) -> tuple[Line, ...]:
         """Tell of an event; nothing for most of them."""
@@ -75,6 +81,11 @@ class Lines:
             return ()
         if isinstance(event, ToolFinished):
             return (self._tool(event),)
+        if isinstance(event, CallDispatched):
+            self._billing = event.billing
+            return ()
+        if isinstance(event, CallSettled):
+            return (Line(_settled(event, state, self._billing)),)
         if isinstance(event, ChecksFinished):
             return _checked(event, state)
         text = _call(event, state) or _tree(event) or _run(event, state)
@@ -155,7 +166,9 @@ def _tone(event: Event) -> Tone:
             return Tone.FAINT
         case BoundViolated():
             return Tone.BAD
-        case CallSettled() | CallReleased() | HoldsWaited() | IterationFinished() | SpecBodyChanged():
+        case (
+            InputCounted() | CallReconciled() | CallReleased() | HoldsWaited() | IterationFinished() | SpecBodyChanged()
+        ):
             return Tone.PLAIN
         case SetupFinished(ok=True):
             return Tone.PLAIN
@@ -168,11 +181,21 @@ def _short(text: str, width: int) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
-def _settled(event: CallSettled, state: State) -> str:
+def _settled(event: CallSettled, state: State, billing: str) -> str:
     used = f"{event.usage.input_tokens} tokens in, {event.usage.output_tokens} out"
-    said = _short(event.reply.text, 60)
-    spent = f"{format_usd(state.money.spent)} of {format_usd(state.limits.usd)}"
-    return f"  step {event.call.step}: {format_usd(event.cost)} ({used}), spent {spent}{f' — {said}' if said else ''}"
+    said = _short(event.reply.text, 60) or _ENDINGS.get(event.reply.ending, "")
+    cost = format_usd(event.cost) if billing == Billing.METERED else billing
+    total = spent(state.money, state.limits.usd, of=True)
+    return f"  step {event.call.step}: {cost} ({used}), spent {total}{f' — {said}' if said else ''}"
+
+
+_ENDINGS = {
+    "paused": "paused by the provider",
+    "refused": "refused by the model",
+    "filtered": "kept back by the provider's filter",
+    "window": "broken off: the model's window is full",
+    "withheld": "withheld: a secret stood in what only the provider can read",
+}
 
 
 def _checked(event: ChecksFinished, state: State) -> tuple[Line, ...]:
@@ -218,18 +241,25 @@ def _unknown(event: CallUnknown, state: State) -> str:
 def _again(event: CallUnknown | CallReleased, state: State) -> str:
     """When the next attempt comes; nothing where none does, because it was the last or somebody wants a stop."""
     failed = state.iteration.failures if state.iteration else 0
-    if event.retry_after_ms is None or state.stop_asked is not None or not 0 < failed < MOST_ATTEMPTS:
+    if event.retry_after_ms is None or state.stop_asked is not None or failed >= MOST_ATTEMPTS:
         return ""
     seconds = -(-event.retry_after_ms // 1000)
-    return f"; again {f'in {format_duration(seconds)}' if seconds else 'now'} (attempt {failed + 1} of {MOST_ATTEMPTS})"
+    again = f"; again {f'in {format_duration(seconds)}' if seconds else 'now'}"
+    if (since := state.iteration.busy_since if state.iteration else None) is not None:
+        return f"{again} (busy for {format_duration((state.at - since) // 1000)})" if state.at > since else again
+    return f"{again} (attempt {failed + 1} of {MOST_ATTEMPTS})" if failed else ""
+
+
+def _counted(event: InputCounted) -> str:
+    if event.tokens is None:
+        return "  the provider did not count the next request"
+    return f"  the provider counts {event.tokens} tokens in the next request"
 
 
 def _call(event: Event, state: State) -> str | None:
     match event:
         case IterationStarted():
             return f"iteration {event.iteration} of {state.limits.iterations or 'unlimited'}"
-        case CallSettled():
-            return _settled(event, state)
         case CallUnknown():
             return _unknown(event, state)
         case CallReleased():
@@ -242,6 +272,13 @@ def _call(event: Event, state: State) -> str | None:
             return f"    {event.call.name} -> refused: {_short(event.reason, 80)}"
         case BoundViolated():
             return f"  bound violated: {event.what}"
+        case InputCounted():
+            return _counted(event)
+        case ModelSwitched():
+            return f"  {event.model} from here on: {event.reason}"
+        case CallReconciled():
+            held, cost = format_usd(event.held), format_usd(event.cost)
+            return f"  call {event.call} cost {cost} instead of {held}, by {event.evidence} in {event.source}"
         case _:
             return None
 
@@ -262,10 +299,17 @@ def _tree(event: Event) -> str | None:
             return None
 
 
+_ENDED = {
+    "handoff": "this conversation is too dear to go on with; what is left is enough for a fresh one",
+    "context": "this conversation is too long for the model; a fresh one goes on",
+    "refused": "the model did not go on",
+}
+
+
 def _run(event: Event, state: State) -> str | None:
     match event:
         case IterationFinished():
-            return None if event.ending == "answered" else f"  ended: {event.ending}"
+            return None if event.ending == "answered" else f"  ended: {_ENDED.get(event.ending, event.ending)}"
         case Warned():
             return f"note: {event.text}"
         case StopAsked():

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from runner.app.look import Picture, Round
+    from runner.state import State
 
 Run = Annotated[str, typer.Argument(help="A run's id, the start or end of one, or `last`.")]
 
@@ -50,6 +51,8 @@ def runs(
         table(head, rows, right=frozenset(index for index, name in enumerate(head) if name in _RIGHT))
         if any(one["unknown_nano_usd"] for one in every):
             say("+ unknown: may have been billed")
+        if any(map(_beside, every)):
+            say("* beside it calls that are local or unmetered, which no sum holds")
 
 
 _HEAD = ("RUN", "STATUS", "SCORE", "ITERATIONS", "SPENT", "AGE", "SPEC", "STOPPED BY")
@@ -92,6 +95,8 @@ def _shortened(row: Sequence[str]) -> list[str]:
     """A row whose run is named by the end of its id, which every command takes."""
     run, status, *between, stopped = row
     status = status.partition(" (pid")[0]
+    status, until, _ = status.partition(" until ")
+    status += ")" if until else ""
     return [run.rpartition("-")[2], status, *between, stopped.removesuffix(f" of run:{run}")]
 
 
@@ -115,8 +120,15 @@ def _row(run: Mapping[str, object], now: int) -> tuple[str, ...]:
 
 
 def standing(run: Mapping[str, object]) -> str:
-    """How a run stands: `running (pid 12)`, `open (crashed)`, `done`, `done, not verified` or `ended (stalled)`."""
+    """How a run stands: `running (pid 12)`, `open (crashed)`, `done`, `done, not verified` or `ended (stalled)`.
+
+    One that waits for a time says so: `open (parked until 14:05)`.
+    """
     reason = run["stop_reason"]
+    if isinstance(until := run.get("resume_at_ms"), int):
+        from runner.cli.output import when
+
+        reason = f"{reason} until {when(until)}"
     match run["status"]:
         case "running":
             return f"running (pid {run['driver']})" if run["driver"] else "running"
@@ -131,7 +143,17 @@ def standing(run: Mapping[str, object]) -> str:
 def _spent(run: Mapping[str, object]) -> str:
     from runner.values import format_usd
 
-    return format_usd(_whole(run["spent_nano_usd"])) + ("+" if run["unknown_nano_usd"] else "")
+    marks = ("*" if _beside(run) else "") + ("+" if run["unknown_nano_usd"] else "")
+    return format_usd(_whole(run["spent_nano_usd"])) + marks
+
+
+def _beside(run: Mapping[str, object]) -> bool:
+    """Whether calls of it are in no sum. A run that an older runner made has only metered ones."""
+    match run.get("billing"):
+        case {"local_calls": int(local), "unmetered_calls": int(unmetered)}:
+            return bool(local or unmetered)
+        case _:
+            return False
 
 
 def _whole(value: object) -> int:
@@ -190,6 +212,7 @@ def _whole_picture(found: Picture) -> Iterator[str]:
         yield f"{began}, last event {when(state.at)}, active {format_duration(state.active_ms // 1000)}"
     yield from _money(found)
     yield from _iterations(found.rounds)
+    yield from _overhead(state)
     yield from _verdict(found)
     if missing := gaps(found):
         yield "missing     " + "\n            ".join(missing)
@@ -210,12 +233,13 @@ def _among(number: int, numbers: Sequence[int]) -> str:
 
 def _money(found: Picture) -> Iterator[str]:
     from runner.cli.output import when
+    from runner.cli.sums import spent
     from runner.values import format_duration, format_usd
 
     state = found.state
     money, limits, sources = state.money, state.limits, state.limit_sources
     yield (
-        f"money       spent {format_usd(money.spent)}, unknown {format_usd(money.unknown)},"
+        f"money       spent {spent(money)}, unknown {format_usd(money.unknown)},"
         f" held {format_usd(money.held)}, limit {format_usd(limits.usd)} ({sources.get('usd', 'built-in')})"
     )
     used = (("tokens", money.tokens), ("calls", money.calls), ("iterations", state.iterations))
@@ -245,6 +269,18 @@ def _iterations(rounds: tuple[Round, ...]) -> Iterator[str]:
         score = "-" if scored is None or scored.score is None else f"{scored.score:.2f}"
         kept = "under way" if scored is None else f"{scored.checkpoint}{'  claimed done' if scored.claimed else ''}"
         yield f"            {one.iteration:>3}  {one.steps:>5}  {format_usd(one.cost):>8}  {score:>5}  {kept}"
+
+
+def _overhead(state: State) -> Iterator[str]:
+    """What an iteration begins with, on average: instructions, tools, spec and handoff note, paid for every time."""
+    from runner.values import format_usd
+
+    found = state.overhead
+    if found.calls:
+        tokens, cost = found.tokens // found.calls, -(-found.cost // found.calls)
+        each = "an iteration begins" if found.calls == 1 else "iterations begin on average"
+        paid = f": {format_usd(cost)}" if cost else ""
+        yield f"            {each} with {tokens:,} tokens{paid}"
 
 
 def _verdict(found: Picture) -> Iterator[str]:

@@ -16,17 +16,18 @@ def status(state: State) -> str:
 
 def summary(state: State) -> dict[str, object]:
     """A run in documented fields. Money is nano-USD; `limit_nano_usd` null is unlimited; `score` is the last one."""
-    created, stop, best = state.created, state.stopped, state.best
+    created, stop, best, money = state.created, state.stopped, state.best, state.money
     last = state.scored[-1] if state.scored else None
     return {
         "run": created.run if created else "",
         "spec": created.spec_path if created else "",
         "workspace": created.workspace if created else "",
-        "model": created.model if created else "",
+        "model": state.model,
         "status": status(state),
         "stop_reason": str(stop.kind) if stop else None,
         "stop_rule": stop.rule if stop else None,
         "stop_detail": stop.detail if stop else None,
+        "resume_at_ms": stop.resume_at if stop else None,
         "exit_code": stop.exit_code if stop else None,
         "verified": stop.verified if stop else False,
         "score": last.score if last else None,
@@ -34,12 +35,23 @@ def summary(state: State) -> dict[str, object]:
         "best_checkpoint": best.checkpoint if best else None,
         "iterations": state.iterations,
         "steps": state.steps,
-        "calls": state.money.calls,
-        "tokens": state.money.tokens,
-        "spent_nano_usd": state.money.spent,
-        "unknown_nano_usd": state.money.unknown,
-        "held_nano_usd": state.money.held,
+        "calls": money.calls,
+        "tokens": money.tokens,
+        "spent_nano_usd": money.spent,
+        "unknown_nano_usd": money.unknown,
+        "held_nano_usd": money.held,
         "limit_nano_usd": state.limits.usd,
+        "billing": {
+            "metered_calls": money.calls - money.local_calls - money.unmetered_calls,
+            "local_calls": money.local_calls,
+            "local_tokens": money.local_tokens,
+            "unmetered_calls": money.unmetered_calls,
+        },
+        "overhead": {
+            "iterations": state.overhead.calls,
+            "tokens": state.overhead.tokens,
+            "cost_nano_usd": state.overhead.cost,
+        },
         "active_seconds": state.active_ms // 1000,
         "checkpoint": state.checkpoint.number if state.checkpoint else None,
         "updated_at_ms": state.at,

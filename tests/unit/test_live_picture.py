@@ -183,3 +183,10 @@ def test_no_row_is_as_wide_as_the_terminal_and_no_text_can_steer_it(size, text, 
     assert 1 <= len(rows) <= min(10, max(1, height // 2))
     assert all(width_of(row) < max(2, width) for row in rows)
     assert all(span.text.isprintable() for row in rows for span in row)
+
+
+@pytest.mark.parametrize("width", [120, 80, 60])
+def test_calls_that_are_in_no_sum_stand_beside_it(width: int) -> None:
+    call = facts.CallDispatched(call=CALL, model="m", input_bound=9, granted_output=9, hold=0, billing="local")
+    shown = list(plain(region(Moment(state=folded(call), now=9_000), Size(width, 24))))
+    assert any(line.endswith("spent $0.0000 of $2.0000 · 1 call local") for line in shown), shown

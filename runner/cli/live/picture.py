@@ -10,6 +10,7 @@ from runner.cli.lines import Tone
 from runner.cli.live.cells import clean, cut, folded
 from runner.cli.live.frame import Size
 from runner.cli.live.rows import Row, Span, fitting, joined, row, shortened, width_of
+from runner.cli.sums import apart
 from runner.secrets import mask_patterns
 from runner.spec.model import Item
 from runner.state import State
@@ -127,11 +128,15 @@ def _money(state: State, width: int) -> Row:
     most = (
         row(Span(" of ", Tone.FAINT), format_usd(limit)) if limit is not None else row(Span(" (no limit)", Tone.FAINT))
     )
+    beside = apart(money.local_calls, money.unmetered_calls)
     figures = (*joined(parts), *most)
+    # what is in no sum is said where there is room for it
+    told = (*figures, *row(Span(beside, Tone.NOTE))) if beside else figures
     short = (*row(Span(format_usd(money.spent), Tone.GOOD)), *most)
     label = _label("money")
     bars = [] if limit is None else [_bar(state, limit, cells) for cells in (_BAR, _BAR // 2)]
-    return fitting([*((*label, *one, *row("  "), *figures) for one in bars), (*label, *figures), figures, short], width)
+    whole = [(*label, *one, *row("  "), *told) for one in bars]
+    return fitting([*whole, (*label, *told), told, figures, short], width)
 
 
 def _label(text: str) -> Row:
