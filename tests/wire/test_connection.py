@@ -236,3 +236,11 @@ def test_a_call_is_cut_in_the_middle_of_a_handshake() -> None:
         assert time.monotonic() - began < 4
         thread.join(5)
         assert not thread.is_alive(), "the connection stayed open"
+
+
+def test_a_base_url_without_a_path_is_an_address_too() -> None:
+    with serving(answered) as server:
+        model = OpenAIChat(
+            "openai/m", base_url=server.url.removesuffix("/v1"), api_key="k", max_output=100, timeout_s=30, idle_s=20
+        )
+        assert send(model).reply.text == "Hello."

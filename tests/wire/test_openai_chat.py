@@ -112,24 +112,28 @@ def test_a_structured_refusal_is_unbilled(provider: ScriptedProvider, fault: Fau
 
 
 @pytest.mark.parametrize(
-    ("fault", "retryable"),
+    ("fault", "cause", "retryable"),
     [
-        (Fault.ERROR_500, True),
-        (Fault.BARE_502, True),
-        (Fault.BARE_429, False),
-        (Fault.DROP, True),
-        (Fault.DROP_MIDSTREAM, True),
-        (Fault.GARBAGE, True),
-        (Fault.NO_USAGE, True),
-        (Fault.BAD_USAGE, True),
-        (Fault.ERROR_IN_STREAM, True),
+        (Fault.ERROR_500, "server", True),
+        (Fault.BARE_502, "server", True),
+        (Fault.BARE_503, "overload", True),
+        (Fault.BARE_429, "rate", False),
+        (Fault.DROP, "dropped", True),
+        (Fault.DROP_MIDSTREAM, "dropped", True),
+        (Fault.GARBAGE, "garbled", True),
+        (Fault.NO_USAGE, "usage", True),
+        (Fault.ZERO_USAGE, "usage", True),
+        (Fault.BAD_USAGE, "usage", True),
+        (Fault.ERROR_IN_STREAM, "server", True),
     ],
 )
-def test_whatever_proves_nothing_is_lost_after_one_request(provider: ScriptedProvider, fault: Fault, retryable: bool):
+def test_whatever_proves_nothing_is_lost_after_one_request(
+    provider: ScriptedProvider, fault: Fault, cause: str, retryable: bool
+):
     provider.script = script(fault)
     with pytest.raises(LostError) as caught:
         send(model(provider.url))
-    assert caught.value.retryable == retryable
+    assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
     # it was billed, and nobody retried behind our back
     assert provider.total > 0
     assert len(provider.billed) == 1
@@ -138,15 +142,17 @@ def test_whatever_proves_nothing_is_lost_after_one_request(provider: ScriptedPro
 @pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_MIDSTREAM])
 def test_silence_ends_a_call_and_loses_it(provider: ScriptedProvider, fault: Fault):
     provider.script = script(fault)
-    with pytest.raises(LostError, match="silent for too long"):
+    with pytest.raises(LostError, match="silent for too long") as caught:
         send(model(provider.url, idle_s=0.2))
+    assert caught.value.cause == "timeout"
 
 
 @pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_MIDSTREAM])
 def test_a_call_ends_with_its_time(provider: ScriptedProvider, fault: Fault):
     provider.script = script(fault)
-    with pytest.raises(LostError, match=r"longer than 0\.3 s"):
+    with pytest.raises(LostError, match=r"longer than 0\.3 s") as caught:
         send(model(provider.url, timeout_s=0.3))
+    assert caught.value.cause == "timeout"
 
 
 @pytest.mark.parametrize("fault", [Fault.STALL, Fault.STALL_MIDSTREAM])
@@ -169,14 +175,30 @@ def test_another_thread_can_cut_a_call_at_once(provider: ScriptedProvider, fault
     assert [type(error) for error in errors] == [LostError]
     assert "stopped" in str(errors[0])
     assert isinstance(errors[0], LostError)
-    assert not errors[0].retryable
+    assert (errors[0].cause, errors[0].retryable) == ("stopped", False)
+
+
+def test_a_lost_call_keeps_the_name_the_provider_gave_it(provider: ScriptedProvider):
+    provider.script = script(Fault.DROP_MIDSTREAM)
+    with pytest.raises(LostError) as caught:
+        send(model(provider.url))
+    assert caught.value.request_id == "req_1"
+
+
+def test_a_web_page_is_no_reply_and_not_asked_for_again():
+    page = b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\nconnection: close\r\n\r\n<html></html>"
+    with _Once(page) as once, pytest.raises(LostError, match="web page") as caught:
+        send(model(once.url))
+    assert (caught.value.cause, caught.value.retryable) == ("garbled", False)
+    assert "OPENAI_BASE_URL" in caught.value.hint
 
 
 def test_after_a_stop_nothing_is_sent(provider: ScriptedProvider):
     interrupt = Interrupt()
     interrupt.fire()
-    with pytest.raises(NeverSentError):
+    with pytest.raises(NeverSentError) as caught:
         send(model(provider.url), interrupt=interrupt)
+    assert caught.value.cause == "stopped"
     assert provider.billed == []
 
 
@@ -185,7 +207,7 @@ def test_a_refused_connection_never_sent_anything():
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
         with pytest.raises(NeverSentError, match="refused") as caught:
             send(model(f"http://127.0.0.1:{taken.getsockname()[1]}/v1"))
-    assert caught.value.retryable
+    assert (caught.value.cause, caught.value.retryable) == ("connect", True)
     assert caught.value.message.endswith(": connection refused")
 
 

@@ -1,0 +1,183 @@
+"""What Chat Completions servers say a reply used, and what of it is believed. The real SDK, real sockets."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+
+import pytest
+
+from runner.errors import LostError
+from runner.models.openai_chat import OpenAIChat
+from runner.ports import Completion, Interrupt, UserText
+from runner.pricing.book import Entry
+from runner.pricing.cost import Asks, Price
+from runner.values import CallId, Usage
+from tests.wire.once import Once, streaming
+
+
+def entry(count: str = "all", *, local: bool = False) -> Entry:
+    price = 0 if local else 1_000_000
+    return Entry(
+        name="desk/m",
+        price=Price(input=price, output=price, cached=price, cache_write=price),
+        max_output=1000,
+        context=9000,
+        as_of=date(2026, 11, 1),
+        source="here",
+        count=count,
+        local=local,
+    )
+
+
+def chunk(delta: Mapping[str, object], finish: str | None = None, **more: object) -> bytes:
+    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}).encode()
+
+
+def send(
+    *chunks: bytes, known: Entry | None = None, provider: str = "compatible", headers: str = ""
+) -> tuple[Completion, bytes]:
+    """Make one call on a server that answers with these chunks; give the reply and the body that was sent."""
+    with Once(streaming(*chunks, b"[DONE]", headers=headers)) as once:
+        chat = OpenAIChat(
+            "desk/m", base_url=f"{once.url}/v1", api_key=None, max_output=1000, timeout_s=20, idle_s=10,
+            entry=known, provider=provider,
+        )  # fmt: skip
+        body = chat.body([chat.encode(UserText("Hi."))], 700)
+        done = chat.complete(CallId(1, 1, 1), body, interrupt=Interrupt(), on_text=lambda _: None)
+        assert once.received[0].endswith(body)
+        return done, body
+
+
+def counted(usage: object, known: Entry | None = None, provider: str = "compatible") -> Usage:
+    return send(chunk({"content": "Hello."}, "stop", usage=usage), known=known, provider=provider)[0].usage
+
+
+def plain(prompt: int, completion: int, cached: int = 0, written: int = 0, **more: object) -> Mapping[str, object]:
+    details = {"cached_tokens": cached, "cache_write_tokens": written}
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details, **more}
+
+
+def test_every_part_of_the_usage_is_kept():
+    usage = plain(90, 30, 40, 20, total_tokens=120, completion_tokens_details={"reasoning_tokens": 25})
+    assert counted(usage, provider="openai") == Usage(90, 30, 40, 20, reasoning_tokens=25)
+
+
+def test_writes_to_a_cache_are_found_under_their_other_name():
+    usage = {
+        "prompt_tokens": 90,
+        "completion_tokens": 3,
+        "prompt_tokens_details": {
+            "cache_creation_tokens": 60,
+            "cache_creation_token_details": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 40},
+        },
+    }
+    assert counted(usage) == Usage(90, 3, 0, 60, 40)
+
+
+@pytest.mark.parametrize(
+    ("count", "usage", "expected"),
+    [
+        ("all", plain(50, 9, 40), Usage(50, 9, 40)),
+        ("fresh", plain(10, 9, 40), Usage(50, 9, 40)),
+        ("fresh", plain(40, 9, 40), Usage(80, 9, 40)),
+        ("fresh", plain(10, 9), Usage(10, 9)),
+        ("untrusted", plain(50, 9, 40), Usage(50, 9, 40)),
+        ("untrusted", plain(10, 9, 40, 5), Usage(55, 9, 40, 5)),
+    ],
+)
+def test_cached_tokens_are_counted_in_as_the_price_book_says(count: str, usage: object, expected: Usage):
+    assert counted(usage, entry(count)) == expected
+
+
+def test_a_count_that_contradicts_itself_is_lost_where_it_should_hold_all():
+    with pytest.raises(LostError, match="more cached input than input") as caught:
+        counted(plain(10, 9, 40), entry("all"))
+    assert caught.value.cause == "usage"
+
+
+def test_without_an_entry_only_openais_own_count_is_believed():
+    assert counted(plain(10, 9, 40), None, "compatible") == Usage(50, 9, 40)
+    with pytest.raises(LostError):
+        counted(plain(10, 9, 40), None, "openai")
+
+
+@pytest.mark.parametrize("total", [0, 15, 40])
+def test_reasoning_beside_the_output_is_counted_in(total: int):
+    usage = plain(10, 5, total_tokens=total, completion_tokens_details={"reasoning_tokens": 25})
+    assert counted(usage) == Usage(10, 30, reasoning_tokens=25)
+
+
+@pytest.mark.parametrize("usage", [None, {}, plain(0, 9), plain(9, 0), plain(0, 0), plain(-1, 9), {"prompt_tokens": 9}])
+def test_a_reply_that_costs_money_needs_a_believable_usage(usage: object):
+    with pytest.raises(LostError) as caught:
+        counted(usage, entry())
+    assert caught.value.cause == "usage"
+
+
+def test_a_reply_of_nothing_may_have_used_no_output():
+    done, _ = send(chunk({"content": ""}, "stop", usage=plain(9, 0)), known=entry())
+    assert (done.reply.text, done.usage) == ("", Usage(9, 0))
+
+
+@pytest.mark.parametrize("usage", [None, {}, plain(0, 0), plain(0, 9)])
+def test_a_server_that_costs_nothing_need_not_count(usage: object):
+    done, body = send(chunk({"content": "Hello."}, "stop", usage=usage), known=entry(local=True))
+    assert done.usage == Usage(len(body), 700)
+
+
+def test_a_server_that_costs_nothing_is_believed_when_it_counts():
+    assert counted(plain(9, 3), entry(local=True)) == Usage(9, 3)
+
+
+@pytest.mark.parametrize(
+    ("tier", "service"),
+    [(None, ""), ("default", ""), ("auto", ""), ("on_demand", ""), ("flex", "flex"), ("priority", "priority")],
+)
+def test_the_class_of_service_is_the_replys_own(tier: str | None, service: str):
+    done, _ = send(chunk({"content": "Hi."}, "stop", usage=plain(9, 3), service_tier=tier))
+    assert done.usage == Usage(9, 3, service=service)
+
+
+CALLS = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "run", "arguments": '{"argv":["r'}}]}
+
+
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "model_length"])
+def test_a_reply_that_hit_its_limit_is_cut(finish: str):
+    done, _ = send(chunk(CALLS), chunk({}, finish, usage=plain(9, 3)))
+    assert done.reply.cut
+
+
+def test_the_content_filter_ends_a_reply_without_its_calls():
+    done, _ = send(chunk({"content": "Half"}), chunk(CALLS), chunk({}, "content_filter", usage=plain(9, 3)))
+    assert (done.reply.ending, done.reply.tool_calls) == ("filtered", ())
+    assert done.reply.text.startswith("Half\n")
+
+
+def test_a_refusal_is_an_ending_of_its_own():
+    done, _ = send(chunk({"refusal": "I can"}), chunk({"refusal": "not."}, "stop", usage=plain(9, 3)))
+    assert (done.reply.ending, done.reply.text) == ("refused", "I cannot.")
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource"])
+def test_a_reply_that_the_server_calls_failed_is_lost(finish: str):
+    with pytest.raises(LostError) as caught:
+        send(chunk({"content": "Hi."}, finish, usage=plain(9, 3)), headers="x-request-id: req_5\r\n")
+    assert (caught.value.cause, caught.value.request_id) == ("server", "req_5")
+
+
+def test_a_server_that_only_speaks_like_openai_is_told_the_limit_by_the_name_all_know():
+    _, body = send(chunk({"content": "Hi."}, "stop", usage=plain(9, 3)))
+    asked = json.loads(body)
+    assert asked["max_tokens"] == 700
+    assert "max_completion_tokens" not in asked
+    assert "service_tier" not in asked
+
+
+def test_only_openai_itself_is_told_which_class_of_service_to_bill():
+    def service(url: str | None, asks: Asks) -> object:
+        chat = OpenAIChat("openai/m", base_url=url, api_key="k", max_output=9, asks=asks)
+        return json.loads(chat.body([], 9)).get("service_tier")
+
+    assert service(None, Asks()) == service(None, Asks(service="standard")) == "default"
+    assert service("https://elsewhere.example/v1", Asks()) is None
+    assert service(None, Asks(service="priority")) == "priority"
