@@ -195,7 +195,10 @@ def _iteration_fact(state: State, event: IterationStarted | IterationFinished | 
                 checkpoint=state.checkpoint.number if state.checkpoint else 0,
                 spent=state.money.spent + state.money.unknown,
             )
-            return replace(state, iteration=None, checks=event, scored=(*state.scored, scored))
+            best = state.best
+            if scored.score is not None and (best is None or scored.score > (best.score or 0.0)):
+                best = scored
+            return replace(state, iteration=None, checks=event, scored=(*state.scored, scored), best=best)
     assert_never(event)
 
 

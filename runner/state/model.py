@@ -109,7 +109,8 @@ class State(Struct, frozen=True, kw_only=True):
 
     `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
     still be at it. `excused` scored iterations lay behind when a user resumed an ended run: these stop it no more.
-    `parked` is what it was parked for before this driver, with a time that may still lie ahead.
+    `best` is the first iteration with the highest score. `parked` is what it was parked for before this driver, with
+    a time that may still lie ahead.
     """
 
     created: RunCreated | None = None
@@ -131,6 +132,7 @@ class State(Struct, frozen=True, kw_only=True):
     iteration: Iteration | None = None
     note: str = ""
     scored: tuple[Scored, ...] = ()
+    best: Scored | None = None
     checks: ChecksFinished | None = None
     open_calls: Mapping[str, CallDispatched] = field(default_factory=lambda: MappingProxyType({}))
     unknown_calls: Mapping[str, NanoUsd] = field(default_factory=lambda: MappingProxyType({}))
@@ -152,9 +154,3 @@ class State(Struct, frozen=True, kw_only=True):
     stop_asked: StopAsked | None = None
     parked: StopReason | None = None
     stopped: StopReason | None = None
-
-    @property
-    def best(self) -> Scored | None:
-        """The first iteration with the highest score."""
-        scored = [one for one in self.scored if one.score is not None]
-        return max(scored, key=lambda one: (one.score or 0.0, -one.iteration), default=None)
