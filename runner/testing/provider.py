@@ -307,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
         self, dialect: Dialect, status: int, message: str, number: int = 0, headers: Mapping[str, str] | None = None
     ) -> None:
         if headers is None:
-            headers = {"retry-after": "1"} if status in (429, 503) else {}
+            headers = {"retry-after": str(self.provider.script.retry_after_s)} if status in (429, 503) else {}
         named = {dialect.id_header: f"req_{number}", **headers}
         self._send(status, "application/json", dialect.error(status, message, number), named)
 

@@ -85,8 +85,8 @@ class Script:
     whatever the recording says. `faults` fail the first requests in turn (None: this one is fine); after them
     each request fails with probability `fault_rate`, by one of `fault_kinds`. `key` is the API key asked for.
     `count_ratio` are the input tokens of a byte (real text has 0.2 to 0.4), for every request the same; None leaves
-    it to the recording or the dice. `cache` keeps prefixes and bills what it reads and writes. `provider` is what
-    models are priced as (`openai/…`); "" goes by the API spoken.
+    it to the recording or the dice. `retry_after_s` is what a 429 or 503 asks to wait. `cache` keeps prefixes and
+    bills what it reads and writes. `provider` is what models are priced as (`openai/…`); "" goes by the API spoken.
     """
 
     recording: Recording | None = None
@@ -98,6 +98,7 @@ class Script:
     key: str | None = None
     delay_s: float = 0.0
     count_ratio: float | None = None
+    retry_after_s: int = 1
     cache: bool = False
     provider: str = ""
 
@@ -126,9 +127,11 @@ class Script:
             completion = replace(completion, usage=self._any_usage(dice, request))
         if self.random_usage or self.recording is None:
             completion = replace(completion, usage=_split(completion.usage, dice, lives, thinks=thinks))
-        if self.count_ratio is None:
+        if self.count_ratio is None or self.random_usage or self.recording is None:
             return completion
-        return replace(completion, usage=replace(completion.usage, input_tokens=self.count(request.size)))
+        # what a recording says of a cache belongs to its own count
+        counted = Usage(self.count(request.size), completion.usage.output_tokens)
+        return replace(completion, usage=counted)
 
     def count(self, size: int) -> int:
         """The input tokens of so many bytes: a provider counts the same words the same way every time."""
@@ -140,7 +143,7 @@ class Script:
 
     def _any_usage(self, dice: random.Random, request: Request) -> Usage:
         """Anything up to the bounds, by one tokenizer."""
-        tokens = math.ceil(request.size * self._share())
+        tokens = self.count(request.size)
         # whoever says a word has counted at least one token for it
         return Usage(tokens, dice.randint(1, max(1, request.granted)), dice.randint(0, tokens))
 
