@@ -18,7 +18,7 @@ from runner.models.fields import GarbledError, as_map
 from runner.models.wire import as_json
 from runner.ports import Completion
 from runner.pricing.cost import Asks
-from runner.values import Opaque, Reply, ToolCall
+from runner.values import Opaque, Reply, ToolCall, Usage
 
 _ENDINGS: Mapping[str, str] = {
     "pause_turn": "paused",
@@ -81,8 +81,11 @@ class Assembly:
             case _:
                 pass  # pings, and kinds to come: none of them changes a reply
 
-    def completion(self, asks: Asks, *, local: bool) -> Completion:
-        """The whole reply; raises GarbledError when the stream ended early or its usage cannot be believed."""
+    def completion(self, asks: Asks, stand_in: Callable[[], Usage] | None = None) -> Completion:
+        """The whole reply; raises GarbledError when the stream ended early or its usage cannot be believed.
+
+        `stand_in` is the usage of a server of one's own that counts nothing.
+        """
         if not self._ended or not self._reason:
             raise GarbledError("the stream ended before the reply did")
         cut = self._reason in _CUTS
@@ -102,7 +105,7 @@ class Assembly:
                     opaque.append(Opaque(provider=self._provider, chars=at, calls=len(calls), data=_json(block)))
                 case _:
                     pass  # cut in the middle: without its end nobody can read it
-        usage = self._counts.usage(asks, answered=any((*texts, calls, opaque)), local=local)
+        usage = self._counts.usage(asks, empty=not any((*texts, calls, opaque)), stand_in=stand_in)
         reply = Reply(
             text="".join(texts) or self._explanation,
             tool_calls=tuple(calls),
@@ -176,7 +179,7 @@ def _call(block: _Block, *, cut: bool) -> ToolCall:
 def _json(block: _Block) -> str:
     """An opaque block's JSON; pieces are put where its beginning has the empty value for them."""
     if block.kind == "thinking":
-        start = msgspec.json.decode(block.start, type=Delta)
+        start = _thought(block.start)
         thought = b"".join([_inside(start.thinking), *block.thinking])
         signature = b"".join([_inside(start.signature), *block.signature])
         whole = b'{"type":"thinking","thinking":"%s","signature":"%s"}' % (thought, signature)
@@ -188,6 +191,13 @@ def _json(block: _Block) -> str:
         return whole.decode()
     except UnicodeDecodeError:
         raise GarbledError("a block that is not UTF-8") from None
+
+
+def _thought(start: bytes) -> Delta:
+    try:
+        return msgspec.json.decode(start, type=Delta)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise GarbledError("a block of thinking that is none") from None
 
 
 def _inside(text: msgspec.Raw) -> bytes:

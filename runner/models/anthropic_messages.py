@@ -6,7 +6,9 @@ never offered: with them one request is billed for several prompts, and no bound
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runner.errors import ConfigError, ModelError
@@ -20,7 +22,7 @@ from runner.models.wire import as_json
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks
-from runner.values import CallId
+from runner.values import CallId, Usage
 
 if TYPE_CHECKING:
     from runner.models.connection import Wire
@@ -33,6 +35,7 @@ _FOR_THE_ANSWER = 1024
 """Output tokens that thinking leaves to what is said."""
 _FAST_BETA = "fast-mode-2026-02-01"
 _STANDARD = Asks()
+_LIMIT = re.compile(rb'\{"max_tokens":(\d+)')
 
 
 class AnthropicMessages:
@@ -94,12 +97,13 @@ class AnthropicMessages:
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
     ) -> Completion:
         del call
+        stand_in = partial(_bounds, body) if self._entry.local else None
 
         def read(stream: Iterator[object], headers: Mapping[str, str]) -> Completion:
             assembly = Assembly(self._provider, request_id_of(headers), on_text)
             for event in stream:
                 assembly.add(event)
-            return assembly.completion(self._asks, local=self._entry.local)
+            return assembly.completion(self._asks, stand_in)
 
         return self._sender.stream(
             "v1/messages", body, interrupt=interrupt, read=read, refused=self._refused, events=events
@@ -125,6 +129,12 @@ class AnthropicMessages:
         from runner.models.anthropic_client import sdk
 
         return sdk(wire, f"{self._url}/", key=self._key, idle_s=self._idle_s, betas=self._betas)
+
+
+def _bounds(body: bytes) -> Usage:
+    """The most a request can have used: what a server of one's own that counts nothing is taken to have."""
+    found = _LIMIT.match(body)
+    return Usage(len(body), int(found[1]) if found else 0)
 
 
 def _mark(asks: Asks) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from runner.models.fields import GarbledError, as_map
+from runner.models.fields import GarbledError, as_map, count
+from runner.models.usage import true_usage
 from runner.pricing.cost import Asks
 from runner.values import Usage
 
@@ -39,44 +40,45 @@ class Counts:
     def _most(self, usage: Mapping[str, object]) -> None:
         for key, value in usage.items():
             if key.endswith("_tokens") and value is not None:
-                self._counts[key] = max(self._counts.get(key, 0), _count(value, key))
+                self._counts[key] = max(self._counts.get(key, 0), count(usage, key))
         details = as_map(usage.get("output_tokens_details"))
-        if (thought := details.get("thinking_tokens")) is not None:
-            self._counts["thinking"] = _count(thought, "thinking_tokens")
-        for key, value in as_map(usage.get("server_tool_use")).items():
+        self._counts["thinking"] = max(self._counts.get("thinking", 0), count(details, "thinking_tokens", 0))
+        used = as_map(usage.get("server_tool_use"))
+        for key, value in used.items():
             if key.endswith(_USES) and value is not None:
                 name = key.removesuffix(_USES)
-                self._uses[name] = max(self._uses.get(name, 0), _count(value, key))
+                self._uses[name] = max(self._uses.get(name, 0), count(used, key))
 
-    def usage(self, asks: Asks, *, answered: bool, local: bool) -> Usage:
-        """The whole usage. What it does not say of its class is as it was asked for, and so dearest.
+    def usage(self, asks: Asks, *, empty: bool, stand_in: Callable[[], Usage] | None) -> Usage:
+        """The whole usage of a reply (`empty`: it held nothing). What it does not say of its class is as asked for.
 
         Raises GarbledError where counts are missing or cannot be true: no input at all, or an answer from no output.
-        A server of one's own (`local`) may count nothing.
+        `stand_in` gives another usage then, where there is one.
         """
         counts = self._counts
-        if not local and not (self._final and "input_tokens" in counts):
+        if not (self._final and "input_tokens" in counts):
+            if stand_in is not None:
+                return stand_in()
             raise GarbledError("the reply came without a usable usage", cause="usage")
-        parts = counts.get("ephemeral_5m_input_tokens", 0), counts.get("ephemeral_1h_input_tokens", 0)
-        writes = max(counts.get("cache_creation_input_tokens", 0), sum(parts))
+        lives = counts.get("ephemeral_5m_input_tokens", 0), counts.get("ephemeral_1h_input_tokens", 0)
+        writes = max(counts.get("cache_creation_input_tokens", 0), sum(lives))
         # later totals do not say how long what they add lives
-        long = parts[1] + (writes - sum(parts) if asks.cache == "1h" else 0)
+        longer = lives[1] + (writes - sum(lives) if asks.cache == "1h" else 0)
         cached = counts.get("cache_read_input_tokens", 0)
-        read = counts.get("input_tokens", 0) + cached + writes
         written = counts.get("output_tokens", 0)
-        if not local and (read == 0 or (answered and written == 0)):
-            raise GarbledError("the reply's usage counts nothing", cause="usage")
-        return Usage(
-            read,
+        found = Usage(
+            counts["input_tokens"] + cached + writes,
             written,
             cached,
             writes,
-            cache_write_1h_tokens=long,
-            reasoning_tokens=min(counts.get("thinking", 0), written),
+            cache_write_1h_tokens=longer,
+            # a count of its own making: it may differ a little from what was billed
+            reasoning_tokens=min(counts["thinking"], written),
             service=self._service(asks),
             geo=self._geo(asks),
             fees=tuple(sorted((name, uses) for name, uses in self._uses.items() if uses)),
         )
+        return true_usage(found, 0, counts="all", empty=empty, stand_in=stand_in)
 
     def _service(self, asks: Asks) -> str:
         """Fast and a tier at once is a class of its own, for which no price is known."""
@@ -87,9 +89,3 @@ class Counts:
     def _geo(self, asks: Asks) -> str:
         geo = self._words.get("inference_geo", asks.geo)
         return "" if geo in _ANYWHERE else geo
-
-
-def _count(value: object, key: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise GarbledError(f"the reply came without a usable `{key}` in its usage", cause="usage")
-    return value

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+_MOST_TOKENS = 10**12
+"""More than any reply has: beyond it a count is nonsense, and no database holds what it would cost."""
+
 
 class GarbledError(ValueError):
     """A reply that is no whole one: what is missing or wrong, in words, and its `cause` as ModelError names it."""
@@ -36,6 +39,6 @@ def count(table: Mapping[str, object], key: str, absent: int | None = None) -> i
     value = table.get(key)
     if value is None and absent is not None:
         return absent
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_TOKENS:
         raise GarbledError(f"the reply came without a usable `{key}` in its usage", cause="usage")
     return value

@@ -359,7 +359,9 @@ def test_a_server_of_ones_own_needs_no_key_and_no_usage():
     entry = replace(ENTRY, local=True)
     with Once(streaming(*bare)) as once:
         chat = AnthropicMessages("desk/llama", api_key=None, max_output=9, base_url=once.url, entry=entry)
-        assert send(chat).reply == Reply(text="Hi.")
+        sent = body(chat, max_output=9)
+        # for nothing either way; what it may have used at most counts towards limits on tokens
+        assert send(chat, sent) == Completion(reply=Reply(text="Hi."), usage=Usage(len(sent), 9))
 
 
 # ---- thinking --------------------------------------------------------------------------------------------
@@ -548,6 +550,7 @@ def test_usage_names_the_class_it_was_billed_in(said: dict[str, object], asks: A
         ({"input_tokens": 5}, {"output_tokens": 0}),
         ({"input_tokens": "5"}, {"output_tokens": 3}),
         ({"input_tokens": True}, {"output_tokens": 3}),
+        ({"input_tokens": 10**15}, {"output_tokens": 3}),
         ({"input_tokens": 5}, {"output_tokens": -3}),
     ],
 )
