@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner import config, handover
+from runner.app import pricefile
 from runner.app.clock import SystemClock
-from runner.app.pricefile import book_of
 from runner.config import Flags, Settings
 from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
@@ -161,7 +161,7 @@ def gather(
     if keys.names:
         handover.shield()
     vault = keys.vault(settings.listed_secrets())
-    book = book_of(settings.prices.value, settings.served)
+    book = pricefile.book(settings)
     return Sources(settings=settings, keys=keys, vault=vault, book=book, notes=(*notes, *vault.warnings))
 
 

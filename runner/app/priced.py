@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,22 +14,30 @@ from runner.app.plan import Asked, Sources, choose, gather
 from runner.app.pricefile import text_of
 from runner.errors import ConfigError, RunnerError, closest
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
-from runner.pricing.book import Age, Book, Entry, places, staleness, stanza
+from runner.models.server import Server
+from runner.pricing.book import UPDATE, Age, Book, Entry, builtin, places, staleness, stanza
 from runner.values import PicoUsd
+
+BUILT_IN = "built-in"
 
 _PICO_PER_USD_A_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """A model of the book. `key` is its provider's key ("" = no such provider is known), `place` who gave the price."""
+    """A model of the book. `key` is its provider's key ("" = it has none), `place` who gave the price.
+
+    `api` is how it is called: `chat`, `responses`, `messages` or `litellm`. `served` says that runner has an adapter
+    for it; without, litellm does.
+    """
 
     entry: Entry
     age: Age
     provider: str
     key: str
     has_key: bool
-    callable: bool
+    served: bool
+    api: str
     place: str
     chosen: bool
 
@@ -43,9 +52,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The models asked for, by provider and price, and the choice of now."""
+    """The models asked for, by provider and price, and the choice of now; `others` counts what is not listed."""
 
     models: tuple[Priced, ...]
+    others: Mapping[str, int]
     choice: Choice
     base_url: str | None
     book: Book
@@ -53,24 +63,42 @@ class Listing:
     notes: tuple[str, ...]
 
 
-def listing(asked: Asked, wanted: str | None) -> Listing:
+def listing(asked: Asked, wanted: str | None, *, every: bool = False) -> Listing:
     """List the book in force, or what of it `wanted` means: a name, a part of one, or a pattern with `*`.
 
-    Raises ConfigError where it means nothing, with what was meant and the price to add.
+    Nothing wanted, and not `every`: what can be called as things stand, and the user's own. Raises ConfigError where
+    `wanted` means nothing, with what was meant and the price to add.
     """
     sources = gather(asked, workspace=asked.cwd.resolve(), spec_model=None)
     choice = _choice(sources, asked.cwd)
     names = _matching(wanted, sources, asked.cwd)
     stated = _stated(sources)
     rows = [_row(sources.book.entries[name], sources, stated, choice) for name in names]
+    shown = [one for one in rows if wanted is not None or every or _near(one)]
     return Listing(
-        models=tuple(sorted(rows, key=_order)),
+        models=tuple(sorted(shown, key=_order)),
+        others=Counter(one.provider for one in sorted(rows, key=_order) if one not in shown),
         choice=choice,
         base_url=sources.settings.openai_base_url.value,
         book=sources.book,
         prices=sources.settings.prices.value,
         notes=sources.notes,
     )
+
+
+def one_of(asked: Asked, name: str) -> tuple[Listing, Priced]:
+    """The one model of that name. Raises ConfigError where there is none."""
+    found = listing(asked, name)
+    for one in found.models:
+        if one.entry.name == name or len(found.models) == 1:
+            return found, one
+    raise ConfigError(
+        f"{name!r} means {len(found.models)} models", hint=", ".join(one.entry.name for one in found.models[:9])
+    )
+
+
+def _near(one: Priced) -> bool:
+    return one.has_key or one.chosen or one.place != BUILT_IN
 
 
 def dollars(price: PicoUsd) -> Decimal:
@@ -110,32 +138,54 @@ def _unknown(wanted: str, names: Iterable[str]) -> ConfigError:
     meant = f"Did you mean {every[near]!r}? " if near else ""
     add = f"To give it a price, write this to a file and name it with --prices FILE:\n\n{stanza(full)}" if plain else ""
     return ConfigError(
-        f"no model with a price is called {wanted!r}", hint=f"{meant}{add}".strip() or "runner models lists them all"
+        f"no model with a price is called {wanted!r}",
+        hint=f"{meant}{add}".strip() or "runner models --all lists every model",
     )
 
 
 def _stated(sources: Sources) -> Mapping[str, str]:
-    """Where the user's own prices stand, by model."""
-    path = sources.settings.prices.value
-    if path is None:
-        return {}
-    text = text_of(path)
-    return {name: f"{path}:{line}" if line else str(path) for name, line in places(text, path).items()}
+    """Where prices that are not built in stand, by model."""
+    settings, before = sources.settings, builtin()
+    found = {name: UPDATE for name, entry in sources.book.entries.items() if _plain(entry) != before.get(name)}
+    found |= {
+        f"{server}/{model}": f"config, providers.{server}"
+        for server, models in settings.served.items()
+        for model in models
+    }
+    if (path := settings.prices.value) is not None:
+        text = text_of(path)
+        found |= {name: f"{path}:{line}" if line else str(path) for name, line in places(text, path).items()}
+    return found
+
+
+def _plain(entry: Entry) -> Entry:
+    """An entry without the user's contract."""
+    return replace(entry, multiplier=1_000_000, multiplier_on_holds=False)
 
 
 def _row(entry: Entry, sources: Sources, stated: Mapping[str, str], choice: Choice) -> Priced:
     provider = entry.name.partition("/")[0]
-    key = {**SUPPORTED_KEYS, **FOREIGN_KEYS}.get(provider, "")
+    server = sources.settings.providers.value.get(provider)
+    key = {**SUPPORTED_KEYS, **FOREIGN_KEYS}.get(provider, "") if server is None else server.key
     return Priced(
         entry=entry,
         age=staleness(entry, SystemClock().now()),
         provider=provider,
         key=key,
         has_key=key in sources.keys,
-        callable=provider in SUPPORTED_KEYS,
-        place=stated.get(entry.name, "built-in"),
+        served=server is not None or provider in SUPPORTED_KEYS,
+        api=_api(entry, provider, server, sources.settings.openai_base_url.value),
+        place=stated.get(entry.name, BUILT_IN),
         chosen=entry.name == choice.model,
     )
+
+
+def _api(entry: Entry, provider: str, server: Server | None, base_url: str | None) -> str:
+    if server is not None:
+        return server.api
+    if provider == "openai":
+        return "chat" if base_url else entry.api
+    return "messages" if provider == "anthropic" else "litellm"
 
 
 def _order(one: Priced) -> tuple[int, str, int, int, str]:

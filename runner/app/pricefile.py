@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from runner.config import Settings, state_dir
 from runner.errors import ConfigError
-from runner.pricing.book import Book
+from runner.pricing.book import UPDATE, Book
 
 _NONE: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
@@ -21,6 +22,27 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError:
         what = "cannot read the prices: not UTF-8"
     raise ConfigError(what, path=path, hint="name a TOML file with --prices or RUNNER_PRICES")
+
+
+def update_file(settings: Settings) -> Path:
+    """Where `runner prices update` writes: beside the runs, which no workspace holds."""
+    return state_dir(settings.state_dir.value) / UPDATE
+
+
+def book(settings: Settings) -> Book:
+    """The prices in force: built in, taken in by `runner prices update`, of the user's servers, of the user's file.
+
+    Raises ConfigError.
+    """
+    path, update = settings.prices.value, update_file(settings)
+    try:
+        taken = update.read_bytes()
+    except FileNotFoundError:
+        taken = None
+    except OSError as error:
+        raise ConfigError(f"cannot read the prices: {error.strerror}", path=update, hint="mend or remove it") from None
+    text = None if path is None else text_of(path)
+    return Book.load(text, path=path, update=taken, servers=settings.served)
 
 
 def book_of(path: Path | None, served: Mapping[str, Mapping[str, object]] = _NONE) -> Book:

@@ -13,10 +13,16 @@ from runner.cli.here import here
 if TYPE_CHECKING:
     from runner.app.priced import Listing, Priced
 
-_HEAD = ("", "MODEL", "IN", "CACHED", "OUT", "LIMIT", "CONTEXT", "AS OF", "KEY", "FROM")
+_HEAD = ("", "MODEL", "IN", "CACHED", "OUT", "LIMIT", "CONTEXT", "AS OF", "API", "KEY", "BILLING", "FROM")
 _RIGHT = frozenset({"IN", "CACHED", "OUT", "LIMIT", "CONTEXT"})
 # which key is there is said below the table, too
-_LEAST = ("FROM", "KEY", "CONTEXT", "CACHED", "AS OF", "LIMIT")
+_LEAST = ("FROM", "KEY", "API", "CACHED", "BILLING", "CONTEXT", "AS OF", "LIMIT")
+_APIS = {
+    "chat": "Chat Completions",
+    "responses": "Responses",
+    "messages": "Messages",
+    "litellm": "litellm (an extra)",
+}
 _AGES = {"fresh": "", "old": " old", "stale": " stale"}
 
 
@@ -33,12 +39,15 @@ def models(  # noqa: PLR0917  one parameter per flag is how typer declares them
     model: Model = None,
     env_file: EnvFile = None,
     prices: Prices = None,
+    every: Annotated[bool, typer.Option("--all", help="Also those whose provider's key is not set.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """List the models that have a price, and which one would be used.
 
-    Prices are US dollars per million tokens; LIMIT is the longest output. `*` marks the model that a run started here
-    would use. `old` is a price of more than 60 days, `stale` one of more than 180, which holds a quarter more.
+    Without a name: those whose provider's key is set, and your own. Prices are US dollars per million tokens, of the
+    standard class and the smallest tier (runner prices show MODEL has them all); LIMIT is the longest output. `*` marks
+    the model that a run started here would use. `old` is a price of more than 60 days, `stale` one of more than 180,
+    which holds a quarter more.
 
     Exit codes: 0 listed, 2 no model with a price has that name.
 
@@ -63,7 +72,7 @@ def models(  # noqa: PLR0917  one parameter per flag is how typer declares them
         flags=Flags(model=model, prices=prices),
         env_file=env_file,
     )
-    found = listing(asked, name)
+    found = listing(asked, name, every=every)
     if as_json:
         document(_document(found))
     elif name is not None and len(found.models) == 1:
@@ -81,11 +90,16 @@ def _list(found: Listing) -> None:
     rows = [_cells(one) for one in found.models]
     head: list[str] = [*_HEAD]
     own = [one for one in found.models if one.place != "built-in"]
-    if not own:
-        head, rows = head[:-1], [row[:-1] for row in rows]
+    for name in [*([] if own else ["FROM"]), *_said_once(found)]:
+        column = head.index(name)
+        head, rows = [*head[:column], *head[column + 1 :]], [[*row[:column], *row[column + 1 :]] for row in rows]
     head, rows = narrowed(head, rows, wide=wide, least=_LEAST)
-    table(head, rows, right=frozenset(index for index, one in enumerate(head) if one in _RIGHT))
-    said = ["US dollars per million tokens"]
+    if rows:
+        table(head, rows, right=frozenset(index for index, one in enumerate(head) if one in _RIGHT))
+    said = ["US dollars per million tokens"] if rows else []
+    if found.others:
+        counts = ", ".join(f"{name} {count}" for name, count in found.others.items())
+        said.append(f"priced, and without a key here: {counts}; see runner models --all")
     if own and "FROM" not in head:
         said += [f"{one.entry.name} is from {near(one.place)}" for one in own]
     for age in sorted({one.age for one in found.models} - {"fresh"}):
@@ -96,6 +110,11 @@ def _list(found: Listing) -> None:
     said += [*_choice(found), "a recording needs no key: --model replay:FILE"]
     say("", *(line for text in said for line in wrapped(text, wide=wide, indent=2)))
     _notes(found)
+
+
+def _said_once(found: Listing) -> list[str]:
+    """Columns that would say one thing in every row, and the usual one."""
+    return [] if any(one.entry.local for one in found.models) else ["BILLING"]
 
 
 def _cells(one: Priced) -> list[str]:
@@ -112,7 +131,9 @@ def _cells(one: Priced) -> list[str]:
         _size(entry.max_output),
         _size(entry.context),
         f"{entry.as_of}{_AGES[one.age]}",
+        one.api,
         "yes" if one.has_key else "no",
+        str(entry.billing),
         near(one.place),
     ]
 
@@ -124,11 +145,11 @@ def _size(tokens: int) -> str:
 
 
 def _key(one: Priced, found: Listing) -> str:
-    if not one.callable:
-        return f"{'present' if one.has_key else 'missing'}; {one.provider} is called through litellm"
+    through = "" if one.served else "; called through litellm, an extra"
     if one.has_key:
-        return "present"
-    return "missing; a server of your own may need none" if found.base_url else "missing"
+        return f"present{through}"
+    own = one.provider == "openai" and found.base_url
+    return "missing; a server of your own may need none" if own else f"missing{through}"
 
 
 def _choice(found: Listing) -> list[str]:
@@ -154,16 +175,24 @@ def _one(found: Listing, one: Priced) -> None:
                 ("output", price.output),
             )
         ),
+        *([("more prices", f"runner prices show {entry.name}", "")] if _more(one) else []),
         ("output limit", f"{entry.max_output:,} tokens", ""),
         ("context", f"{entry.context:,} tokens", ""),
         ("as of", f"{entry.as_of}{_AGES[one.age]}", entry.source),
         ("price from", near(one.place), ""),
-        ("key", f"{one.key or 'no such provider'}: {_key(one, found)}", ""),
+        ("billing", str(entry.billing), ""),
+        ("called with", _APIS[one.api], ""),
+        ("key", f"{one.key}: {_key(one, found)}" if one.key else "none is sent", ""),
     ]
     wide = width()
     say(*triples(rows, wide=wide))
     say(*(line for text in _choice(found) for line in wrapped(text, wide=wide, indent=2)))
     _notes(found)
+
+
+def _more(one: Priced) -> bool:
+    price = one.entry.price
+    return bool(price.above or price.services or price.geo or price.fees or price.cache_write_1h)
 
 
 def _notes(found: Listing) -> None:
@@ -189,12 +218,15 @@ def _document(found: Listing) -> dict[str, object]:
                 "age": one.age,
                 "key": one.key or None,
                 "key_present": one.has_key,
-                "supported": one.callable,
+                "supported": one.served,
+                "api": one.api,
+                "billing": str(one.entry.billing),
                 "source": one.place,
                 "chosen": one.chosen,
             }
             for one in found.models
         ],
+        "others": dict(found.others),
         "chosen": {"model": found.choice.model, "why": found.choice.why},
         "digest": found.book.digest,
         "notes": list(found.notes),

@@ -17,7 +17,7 @@ from runner.errors import ConfigError, closest
 from runner.pricing import reader, written
 from runner.pricing.entry import Age, Entry, hold_percent, staleness, stanza
 
-__all__ = ["Age", "Book", "Entry", "builtin", "hold_percent", "places", "staleness", "stanza"]
+__all__ = ["UPDATE", "Age", "Book", "Entry", "builtin", "hold_percent", "places", "staleness", "stanza"]
 
 BUILTIN = "builtin.json"
 UPDATE = "prices.json"

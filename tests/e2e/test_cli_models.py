@@ -17,6 +17,29 @@ import pytest
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
 from runner.pricing.book import Book
 
+CONFIG = """\
+[providers.desk]
+base_url = "http://127.0.0.1:11434/v1"
+local = true
+
+[providers.desk.models."llama"]
+input = "0"
+output = "0"
+context = 32768
+max_output = 4096
+as_of = 2026-11-22
+
+[providers.glm]
+base_url = "https://api.z.ai/api/paas/v4"
+key = "ZAI_API_KEY"
+
+[providers.glm.models."glm-5.2"]
+input = "1.4"
+output = "4.4"
+context = 1000000
+max_output = 128000
+as_of = 2026-11-22
+"""
 OWN = """\
 as_of = 2026-01-02
 
@@ -38,7 +61,7 @@ def listed(runner, *args: str) -> list[dict[str, Any]]:
 
 
 def test_every_model_of_the_book_is_listed_by_provider_and_price(runner):
-    found = listed(runner)
+    found = listed(runner, "--all")
     assert {one["model"] for one in found} == set(Book.load().entries)
     providers = [*SUPPORTED_KEYS, *FOREIGN_KEYS]
     order = [
@@ -48,19 +71,48 @@ def test_every_model_of_the_book_is_listed_by_provider_and_price(runner):
     assert order == sorted(order)
     assert {one["source"] for one in found} == {"built-in"}
     assert {one["key_present"] for one in found} == {False}
-    said = runner("models").stdout.splitlines()
+    said = runner("models", "--all").stdout.splitlines()
     names = [line.split()[0] for line in said[1 : len(found) + 1]]
     assert names == [one["model"] for one in found]
 
 
 def test_a_shown_price_is_the_price(runner):
     book = Book.load().entries
-    lines = [line.split() for line in runner("models").stdout.splitlines()]
+    lines = [line.split() for line in runner("models", "openai/o*").stdout.splitlines()]
     head = lines[0]
     shown = {line[0]: line for line in lines if line and line[0] in book}
-    for name, entry in book.items():
+    assert len(shown) > 8
+    for name in shown:
+        entry = book[name]
         for column, price in (("IN", entry.price.input), ("CACHED", entry.price.cached), ("OUT", entry.price.output)):
             assert Decimal(shown[name][head.index(column)]) * 1_000_000 == price, (name, column)
+
+
+def test_without_a_name_only_what_can_be_called_is_listed(runner):
+    found = runner.json("models", "--json")
+    assert (found["models"], found["others"]["openai"] > 50, found["others"]["zai"] > 5) == ([], True, True)
+    said = " ".join(runner("models").stdout.split())
+    assert f"priced, and without a key here: openai {found['others']['openai']}, " in said
+    runner.env["ANTHROPIC_API_KEY"] = "sk-ant-abcdefghijklmnop0123456789"
+    found = runner.json("models", "--json")
+    assert {one["model"].partition("/")[0] for one in found["models"]} == {"anthropic"}
+    assert "anthropic" not in found["others"]
+    assert runner.json("models", "--all", "--json")["others"] == {}
+
+
+def test_a_server_in_the_config_lists_its_models_and_what_is_local(runner):
+    path = runner.state.parent / "home" / ".config" / "runner" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(CONFIG)
+    found = {one["model"]: one for one in runner.json("models", "--json")["models"]}
+    assert {name: (one["billing"], one["api"]) for name, one in found.items()} == {
+        "desk/llama": ("local", "chat"),
+        "glm/glm-5.2": ("metered", "chat"),
+    }
+    assert found["glm/glm-5.2"]["key"] == "ZAI_API_KEY"
+    said = runner("models").stdout
+    assert "local" in said
+    assert "config, providers.glm" in said
 
 
 def test_the_one_that_would_be_chosen_is_marked_with_the_reason(runner):
@@ -156,9 +208,10 @@ def on_a_terminal(runner, columns: int, *args: str) -> list[str]:
 
 @pytest.mark.parametrize("columns", [46, 60, 80, 132])
 def test_a_narrow_terminal_loses_columns_and_no_model(runner, columns):
-    lines = on_a_terminal(runner, columns, "models")
+    lines = on_a_terminal(runner, columns, "models", "openai/gpt-5*")
     assert max(map(len, lines)) <= columns
-    assert {line.split()[0] for line in lines if "/" in line.partition(" ")[2]} >= set(Book.load().entries)
+    ours = {name for name in Book.load().entries if name.startswith("openai/gpt-5")}
+    assert {line.split()[0] for line in lines if "/" in line.partition(" ")[2]} >= ours
     assert ("CONTEXT" in lines[0]) == (columns >= 80)
     for args in (["config", "budget.usd"], ["doctor", "sandbox", "keys", "terminal"]):
         lines = on_a_terminal(runner, columns, *args)

@@ -1,6 +1,7 @@
 """The price book: exact prices, refusals that say what to write, and an age that costs."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from runner.errors import ConfigError
 from runner.pricing.book import Book, hold_percent, staleness
-from runner.pricing.cost import Price, affordable_output, cost, worst
+from runner.pricing.cost import Above, Price, affordable_output, cost, worst
+from runner.pricing.written import unsound, write
 from runner.values import Usage
 
 MINE = """\
@@ -23,13 +25,75 @@ max_output = 4096
 """
 
 
+ALL_OF_IT = """\
+as_of = 2026-11-22
+
+[contract.openai]
+multiplier = "0.85"
+
+[contract.desk]
+multiplier = "0.5"
+on_holds = true
+
+[models."desk/large"]
+input = "2"
+output = "10"
+cached = "0.1"
+cache_write = "2.5"
+cache_write_1h = "4"
+cache_write_12h = "5"
+reasoning = "12"
+context = 400000
+max_output = 128000
+allowance = 7
+tools_allowance = 8
+thinking_allowance = 9
+api = "responses"
+count = "fresh"
+tokenizer = "normalises"
+thinking = "budget"
+multiplier = "1.2"
+
+[[models."desk/large".above]]
+tokens = 100000
+input = "3"
+
+[[models."desk/large".above]]
+tokens = 272000
+output = "20"
+
+[models."desk/large".services.priority]
+input = "4"
+output = "20"
+
+[[models."desk/large".services.priority.above]]
+tokens = 272000
+output = "40"
+
+[models."desk/large".geo]
+us = "1.1"
+
+[models."desk/large".fees]
+web_search = "0.01"
+
+[models."desk/small"]
+input = "1"
+output = "1"
+context = 4096
+max_output = 4096
+"""
+
+
 def at(year: int, month: int, day: int) -> int:
     return int(datetime(year, month, day, tzinfo=UTC).timestamp()) * 1000
 
 
 def test_a_known_model_has_the_price_its_provider_lists():
     entry = Book.load().lookup("openai/gpt-5-mini")
-    assert entry.price == Price(input=250_000, output=2_000_000, cached=25_000, cache_write=250_000)
+    price = entry.price
+    assert (price.input, price.output, price.cached, price.cache_write) == (250_000, 2_000_000, 25_000, 250_000)
+    assert (price.services["flex"].output, price.services["priority"].input) == (1_000_000, 450_000)
+    assert (price.above, price.fees["web_search"]) == ((), 10_000_000)
     assert (entry.context, entry.max_output, entry.as_of.isoformat()) == (400_000, 128_000, "2026-11-22")
 
 
@@ -42,9 +106,20 @@ def test_a_million_tokens_cost_what_the_book_says_in_dollars():
 
 def test_every_builtin_entry_can_be_held_with():
     for name, entry in Book.load().entries.items():
-        assert 0 < entry.price.cached <= entry.price.input <= entry.price.cache_write, name
-        assert entry.price.input < entry.price.output, name
-        assert 4096 < entry.max_output < entry.context, name
+        assert unsound(entry) == "", name
+        for price in (entry.price, *(tier.price for tier in entry.price.above), *entry.price.services.values()):
+            assert 0 < price.cached <= price.input <= price.cache_write, name
+            assert price.input <= price.output, name
+        assert 4096 <= entry.max_output <= entry.context, name
+
+
+def test_the_models_that_were_priced_before_still_are():
+    for name in (
+        "openai/gpt-6.1-sol", "openai/gpt-6-luna", "openai/gpt-5.4", "openai/gpt-5", "openai/gpt-5-nano",
+        "openai/gpt-4.1", "openai/gpt-4o-mini", "openai/o4-mini", "anthropic/claude-opus-5-5",
+        "anthropic/claude-sonnet-5-5", "anthropic/claude-haiku-5-5", "anthropic/claude-haiku-4-5",
+    ):  # fmt: skip
+        assert Book.load().lookup(name).name == name
 
 
 def test_an_unknown_model_is_refused_with_the_stanza_to_add():
@@ -87,6 +162,12 @@ def test_the_digest_names_the_content_and_nothing_else():
         (MINE.replace("4096", "0"), "p:7", "`max_output` is not a number of tokens: 0", "16384"),
         ("[models.gpt-5]\ninput = 1\n", "p:1", "'gpt-5' is no model", "in quotes"),
         ('input = "1"\n', "p:1", "unknown key `input`", "Known keys"),
+        ("[contract.a]\non_holds = true\n", "p:1", "no `multiplier`", "0.85"),
+        ('[contract.a]\nmultiplier = "0"\n', "p:2", "not a factor", "0.85"),
+        (ALL_OF_IT.replace("100000", "300000"), "p:34", "out of order", "small to large"),
+        (ALL_OF_IT.replace("tokens = 272000", "token = 272000", 1), "p:34", "unknown key `token`", "`tokens`"),
+        (ALL_OF_IT.replace('us = "1.1"', 'us = "-1.1"'), "p:46", "not a factor: '-1.1'", "multiplied"),
+        (ALL_OF_IT.replace('"normalises"', '"words"'), "p:25", "`tokenizer` is not 'words'", "'normalises'"),
         ('[models."a/b"\ninput = 1\n', "p:1:14", "not TOML", "page prices"),
         ('[models."a/b"]\n[models."a/b"]\n', "p:2:14", "not TOML", "page prices"),
     ],
@@ -97,6 +178,85 @@ def test_a_broken_price_file_is_refused_with_its_line(text: str, where: str, wha
     assert str(caught.value).startswith(f"{where}: ")
     assert what in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_every_dimension_is_read():
+    book = Book.load(ALL_OF_IT)
+    entry = book.lookup("desk/large")
+    base = Price(
+        input=2_000_000, output=10_000_000, cached=100_000, cache_write=2_500_000,
+        cache_write_1h=4_000_000, cache_write_12h=5_000_000, reasoning=12_000_000,
+    )  # fmt: skip
+    priority = Price(input=4_000_000, output=20_000_000, cached=4_000_000, cache_write=4_000_000)
+    long, longer = replace(base, input=3_000_000), replace(base, input=3_000_000, output=20_000_000)
+    assert entry.price == replace(
+        base,
+        above=(Above(tokens=100_000, price=long), Above(tokens=272_000, price=longer)),
+        services={
+            "priority": replace(priority, above=(Above(tokens=272_000, price=replace(priority, output=40_000_000)),))
+        },
+        geo={"us": 1100},
+        fees={"web_search": 10_000_000},
+    )
+    assert (entry.allowance, entry.tools_allowance, entry.thinking_allowance) == (7, 8, 9)
+    assert (entry.api, entry.count, entry.tokenizer, entry.thinking) == ("responses", "fresh", "normalises", "budget")
+    assert (entry.multiplier, entry.hold_multiplier) == (1_200_000, 1_200_000)
+    small, theirs = book.lookup("desk/small"), book.lookup("openai/gpt-5")
+    assert (small.multiplier, small.hold_multiplier, small.count) == (500_000, 500_000, "untrusted")
+    # a contract lowers what is charged, and no hold
+    assert (theirs.multiplier, theirs.hold_multiplier) == (850_000, 1_000_000)
+
+
+def other(value: str) -> str:
+    words = {"true": "false", '"responses"': '"chat"', '"fresh"': '"all"', '"normalises"': '"bytes"', '"budget"': '""'}
+    if value in words:
+        return words[value]
+    if value == "2026-11-22":
+        return "2026-11-21"
+    return f'{value[:-1]}5"' if "." in value else f'{value[:-1]}.5"' if value.startswith('"') else str(int(value) + 1)
+
+
+def test_every_field_moves_the_digest():
+    seen = {Book.load(ALL_OF_IT).digest}
+    lines = ALL_OF_IT.splitlines()
+    places = [number for number, line in enumerate(lines) if " = " in line]
+    for number in places:
+        key, _, value = lines[number].partition(" = ")
+        seen.add(Book.load("\n".join([*lines[:number], f"{key} = {other(value)}", *lines[number + 1 :]])).digest)
+    assert len(seen) == 1 + len(places) > 35
+
+
+def test_a_server_in_the_config_brings_its_models():
+    table = {"input": "1.4", "output": "4.4", "context": 1_000_000, "max_output": 128_000, "as_of": date(2026, 11, 22)}
+    book = Book.load(servers={"glm": {"glm-5.2": table}, "desk": {"llama": {**table, "input": 0, "output": 0}}})
+    entry = book.lookup("glm/glm-5.2")
+    assert (entry.price.output, entry.count, entry.billing) == (4_400_000, "untrusted", "metered")
+    assert book.lookup("desk/llama").billing == "local"
+    with pytest.raises(ConfigError, match=r"providers.glm.models: `input` is not a price: '1.4'"):
+        Book.load(servers={"glm": {"glm-5.2": {**table, "input": 1.4}}})
+
+
+def test_nothing_but_the_users_own_word_makes_a_model_free():
+    assert Book.load(MINE).lookup("local/llama").billing == "local"
+    with pytest.raises(ConfigError, match="costs nothing, and is not local"):
+        Book.load(MINE + "local = false\n")
+    entry = Book.load(MINE).lookup("local/llama")
+    for one in (entry, replace(entry, local=False)):
+        data = write([one], as_of=date(2026, 11, 22), sources={})
+        with pytest.raises(ConfigError, match="cannot be used: a price that is nothing"):
+            Book.load(update=data)
+
+
+def test_an_update_stands_over_the_built_in_and_under_the_users():
+    entry = replace(Book.load().lookup("openai/gpt-5"), source="later", max_output=64_000)
+    data = write([entry], as_of=date(2026, 11, 22), sources={})
+    assert Book.load(update=data).lookup("openai/gpt-5") == entry
+    assert Book.load(update=data).lookup("openai/gpt-5-mini") == Book.load().lookup("openai/gpt-5-mini")
+    mine = Book.load('[models."openai/gpt-5"]\ninput = 1\noutput = 9\nas_of = 2026-11-22\n', update=data)
+    assert (mine.lookup("openai/gpt-5").price.output, mine.lookup("openai/gpt-5").max_output) == (9_000_000, 64_000)
+    for torn in (data[:-9], b"{}", data.replace(b'"version": 2', b'"version": 3'), b"\xff"):
+        with pytest.raises(ConfigError, match=r"prices\.json"):
+            Book.load(update=torn)
 
 
 def test_an_old_price_is_called_old_and_a_stale_one_raises_the_hold():

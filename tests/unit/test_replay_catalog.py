@@ -19,7 +19,7 @@ KEY = {"OPENAI_API_KEY": "sk-test"}
 
 def test_a_key_chooses_its_providers_default_which_has_a_price():
     choice = choose(None, KEY, BOOK)
-    assert choice == Choice(kind="chat", name=DEFAULT_MODELS["openai"], why="the default for OPENAI_API_KEY")
+    assert choice == Choice(kind="responses", name=DEFAULT_MODELS["openai"], why="the default for OPENAI_API_KEY")
     assert BOOK.lookup(choice.name).price.output > 0
 
 
@@ -36,7 +36,7 @@ def test_the_second_provider_is_chosen_by_its_key_alone():
     choice = choose(None, {"ANTHROPIC_API_KEY": "x"}, BOOK)
     assert choice == Choice(kind="anthropic", name=DEFAULT_MODELS["anthropic"], why="the default for ANTHROPIC_API_KEY")
     assert BOOK.lookup(choice.name).price.output > 0
-    assert choose(None, KEY | {"ANTHROPIC_API_KEY": "x"}, BOOK).kind == "chat"
+    assert choose(None, KEY | {"ANTHROPIC_API_KEY": "x"}, BOOK).kind == "responses"
 
 
 def test_a_key_that_litellm_would_send_chooses_nothing_by_itself():

@@ -43,7 +43,7 @@ def config(world: World) -> Iterator[Finding]:
 
 def book_of(world: World) -> Book:
     """The prices in force. Raises ConfigError."""
-    return pricefile.book_of(world.settings.prices.value)
+    return pricefile.book(world.settings)
 
 
 def prices(world: World) -> Iterator[Finding]:
