@@ -107,7 +107,8 @@ class Settings:
     @property
     def asks(self) -> Asks:
         """What every request asks for beside its answer."""
-        return Asks(service=self.service.value, geo=self.geo.value, cache=self.cache.value)
+        service = "" if self.service.value == "standard" else self.service.value
+        return Asks(service=service, geo=self.geo.value, cache=self.cache.value)
 
     @property
     def apart(self) -> Setting[bool]:

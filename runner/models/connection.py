@@ -49,6 +49,11 @@ class Wire:
             self._line = Line(self)
             return self._line
 
+    def assume_sent(self) -> None:
+        """Take it that the call under way was sent, for a way to the provider that cannot be watched."""
+        with self._lock:
+            self._line.sent = True
+
     def watch(self, request: _Request) -> None:
         """A request hook of httpx and httpx2: be told of this request's connecting and sending."""
         request.extensions["trace"] = self._trace

@@ -226,7 +226,7 @@ def test_servers_of_a_file_inside_the_workspace_do_not_count(tmp_path: Path) -> 
 
 def test_what_requests_ask_for_is_put_together(tmp_path: Path) -> None:
     assert load(written(tmp_path, CALLS)).asks == Asks(service="flex", geo="us", cache="1h")
-    assert load(written(tmp_path, "")).asks == Asks(service="standard", geo="global", cache="5m")
+    assert load(written(tmp_path, "")).asks == Asks(service="", geo="global", cache="5m")
 
 
 def test_a_run_works_apart_when_it_is_unattended_and_nobody_said_otherwise(tmp_path: Path) -> None:

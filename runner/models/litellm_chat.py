@@ -1,0 +1,119 @@
+"""Any provider that litellm knows, through litellm: the adapter for those that have none of their own.
+
+litellm is an extra, and the weakest road: it builds an object of every chunk, and where it sends by a way of its own (a
+provider's own SDK, as for SageMaker) nobody knows whether a byte left: such a call that fails counts as lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from runner.models.assembly import Assembly
+from runner.models.connection import Wire
+from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+from runner.models.outcomes import outcome
+from runner.models.sending import Sdk, Sender, request_id_of
+from runner.models.usage import Counts, counts_of
+from runner.models.wire import chat_body, encode_message, encode_tools
+from runner.ports import Completion, Interrupt, Message, ToolDefinition
+from runner.pricing.book import Entry
+from runner.pricing.cost import Asks
+from runner.values import CallId
+
+_NAMES: Mapping[str, str] = {"google": "gemini", "together": "together_ai", "fireworks": "fireworks_ai"}
+"""What litellm calls a provider, where that is another name than ours."""
+
+
+def litellm_name(name: str) -> str:
+    """A model's name as litellm has it."""
+    provider, slash, model = name.partition("/")
+    return f"{_NAMES.get(provider, provider)}{slash}{model}"
+
+
+class LitellmChat:
+    """One model behind litellm. Safe for calls from several threads: each has its own connection.
+
+    `timeout_s` bounds a whole call, `idle_s` the silence within it. `base_url` is another address of the provider's.
+    Loads litellm aside as soon as it is made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None,
+        max_output: int,
+        base_url: str | None = None,
+        tools: tuple[ToolDefinition, ...] = (),
+        timeout_s: float = 900.0,
+        idle_s: float = 300.0,
+        entry: Entry | None = None,
+        asks: Asks | None = None,
+    ) -> None:
+        self._name, self._max_output = name, max_output
+        self._tools, self._service = encode_tools(tools), (asks or Asks()).service
+        self._key = api_key or ""
+        self._counts: Counts = counts_of(entry, "litellm")
+        make = partial(_made, model=litellm_name(name), key=self._key, base_url=base_url, idle_s=idle_s)
+        provider = name.partition("/")[0]
+        place = SUPPORTED_KEYS.get(provider) or FOREIGN_KEYS.get(provider) or "the provider's variables"
+        self._sender = Sender(make, host=provider, place=place, timeout_s=timeout_s)
+        # it takes seconds, and there is a workspace to look over meanwhile
+        threading.Thread(target=_loaded, name="runner-litellm", daemon=True).start()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def max_output(self) -> int:
+        return self._max_output
+
+    def encode(self, message: Message) -> bytes:
+        return encode_message(message)
+
+    def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
+        model = self._name.partition("/")[2]
+        return chat_body(
+            model, messages, tools=self._tools, max_output=max_output, limit=b"max_tokens", service=self._service
+        )
+
+    def complete(
+        self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
+    ) -> Completion:
+        def read(chunks: Iterator[object], headers: Mapping[str, str]) -> Completion:
+            return Assembly(call, on_text, counts=self._counts).read(chunks, request_id_of(headers))
+
+        refused = partial(outcome, "litellm", secret=self._key)
+        return self._sender.stream("", body, interrupt=interrupt, read=read, refused=refused, events=_decoded)
+
+    @property
+    def can_count(self) -> bool:
+        return False
+
+    def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
+        del body, interrupt
+        return None
+
+
+def _made(wire: Wire, *, model: str, key: str, base_url: str | None, idle_s: float) -> Sdk:
+    from runner.models.litellm_client import sdk
+
+    return sdk(wire, model, key=key, base_url=base_url, idle_s=idle_s)
+
+
+def _loaded() -> None:
+    # what is wrong with it shows when it is called
+    with suppress(Exception):
+        from runner.models.litellm_client import load
+
+        load()
+
+
+def _decoded(pieces: Iterable[bytes]) -> Iterator[object]:
+    return map(msgspec.json.decode, pieces)
