@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from runner.models.fields import GarbledError, as_list, as_map, as_text, count
+from runner.models.outcomes import cause_of
 from runner.models.usage import Counts, read_service, true_usage
 from runner.ports import Completion
 from runner.values import CallId, Reply, ToolCall, Usage
@@ -51,8 +52,8 @@ class Assembly:
         if not isinstance(chunk, dict):
             raise GarbledError("a piece of the stream is no JSON object")
         top = as_map(chunk)  # pyright: ignore[reportUnknownArgumentType]  # whatever JSON holds
-        if top.get("error"):
-            raise GarbledError("the provider reported an error inside the stream", cause="server")
+        if error := top.get("error"):
+            raise failed(as_map(error))
         # some servers send running totals: the last one counts
         self._usage = as_map(top.get("usage")) or self._usage
         self._service = top.get("service_tier") or self._service
@@ -123,3 +124,10 @@ class Assembly:
         )
         total = count(self._usage, "total_tokens", 0)
         return true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
+
+
+def failed(error: Mapping[str, object]) -> GarbledError:
+    """The provider's own error in the middle of a reply: what was made until then may be billed."""
+    code = next((one for key in ("code", "type") if isinstance(one := error.get(key), str) and one), "")
+    named = f" ({code})" if code else ""
+    return GarbledError(f"the provider reported an error inside the stream{named}", cause=cause_of("compatible", code))

@@ -105,6 +105,8 @@ _OPENAI_CODES = (
     *_codes(_OPENAI, "model", "model_not_found"),
     *_codes(_OPENAI, "auth", "invalid_api_key", "account_deactivated"),
     *_codes(_OPENAI, "overload", "server_is_overloaded", retry=True),
+    *_codes(_OPENAI, "rate", "rate_limit_exceeded", "rate_limit_error", "slow_down", retry=True),
+    *_codes("openai SDK, ResponseError", "request", "invalid_prompt", "bio_policy", "data_residency_mismatch"),
 )
 _ANTHROPIC_CODES = (
     *_codes(
@@ -184,14 +186,14 @@ def outcome(provider: str, status: int, body: object, headers: Mapping[str, str]
         )
     known = _BY_CODE[provider]
     code = next((known[one] for one in problem.codes if one in known), None)
-    # a code of one kind may come with a status of another: what waiting does not cure, no status cures either
-    retry = rule.retry and (code is None or code.retry)
+    if code is not None and code.retry and not rule.retry:
+        code = None  # what waiting does not cure by its status, no code cures: Groq's 413 says `rate_limit_exceeded`
     said = ": ".join((*problem.codes[:1], problem.message))
     if secret:
         said = said.replace(secret, "[secret]")
     return UnbilledError(
         f"the provider refused with HTTP status {status}, {said[:_MESSAGE_LENGTH]}",
-        retryable=retry,
+        retryable=rule.retry if code is None else code.retry,
         retry_after_s=retry_after(headers),
         hint=hint,
         cause=rule.cause if code is None else code.cause,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from runner.models.assembly import failed
 from runner.models.fields import GarbledError, as_list, as_map, as_text, count
-from runner.models.outcomes import cause_of
 from runner.models.responses_wire import exact
 from runner.models.usage import Counts, read_service, true_usage
 from runner.ports import Completion
@@ -54,11 +54,11 @@ class Assembly:
                 self._items.append(as_map(top.get("item")))
             case "error":
                 # flat, or as an answer that is no stream has it
-                raise _failed(as_map(top.get("error")) or top)
+                raise failed(as_map(top.get("error")) or top)
             case _ if kind in _ENDS:
                 self._end = as_map(top.get("response"))
                 if kind == "response.failed":
-                    raise _failed(as_map(self._end.get("error")))
+                    raise failed(as_map(self._end.get("error")))
                 return True
             case _:
                 pass
@@ -99,13 +99,6 @@ class Assembly:
         )
         total = count(usage, "total_tokens", 0)
         return true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
-
-
-def _failed(error: Mapping[str, object]) -> GarbledError:
-    """The provider's own failure in the middle of a reply: what was made until then may be billed."""
-    code = as_text(error.get("code")) or as_text(error.get("type"))
-    named = f" ({code})" if code else ""
-    return GarbledError(f"the provider reported an error inside the stream{named}", cause=cause_of("openai", code))
 
 
 def _reply(items: Iterable[Mapping[str, object]], model: str, *, cut: bool, filtered: bool) -> Reply:

@@ -28,6 +28,8 @@ STREAM, WHOLE = "text/event-stream", "application/json"
 Refused: TypeAlias = Callable[[int, object, Mapping[str, str]], ModelError]
 """The error for a status outside 2xx, from the status, the body's JSON (None: it is none) and its headers."""
 
+_HOPELESS = frozenset({"auth", "billing", "model", "request", "context", "size"})
+"""Causes that no other attempt cures, whether the provider says them before a stream or in it."""
 _NUMBER = re.compile(r"\A\[Errno -?\d+\] ")
 _REST_S = 0.2
 _ALARMS = Alarms()
@@ -200,7 +202,7 @@ class Sender:
             )
         return LostError(
             f"the reply from {self._host} was lost: {why or what}",
-            retryable=not stopped,
+            retryable=not stopped and (bool(why) or cause not in _HOPELESS),
             hint="It may have been billed; the call's hold is kept.",
             cause="stopped" if stopped else "timeout" if why else cause,
             request_id=request_id_of(call.headers),

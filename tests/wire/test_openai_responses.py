@@ -330,6 +330,7 @@ def test_what_is_no_whole_reply_is_lost(events: list[bytes], cause: str):
     with Once(streaming(*events, headers="x-request-id: req_x\r\n")) as once, pytest.raises(LostError) as caught:
         send(model(once.url))
     assert (caught.value.cause, caught.value.request_id) == (cause, "req_x")
+    assert caught.value.retryable == (cause != "context")
 
 
 def test_items_of_the_stream_stand_in_for_an_end_that_names_none():

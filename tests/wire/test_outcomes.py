@@ -96,6 +96,7 @@ def test_no_other_status_proves_anything(provider: str, status: int):
         ("anthropic", 529, {"type": "overloaded_error"}, "overload", True),
         ("compatible", 429, {"code": "1113"}, "billing", False),
         ("compatible", 400, {"code": 400, "type": "exceed_context_size_error"}, "context", False),
+        ("compatible", 413, {"type": "tokens", "code": "rate_limit_exceeded"}, "size", False),
         ("litellm", 429, {"code": 429, "status": "RESOURCE_EXHAUSTED"}, "rate", True),
         ("litellm", 529, {"type": "overloaded_error"}, "overload", True),
     ],

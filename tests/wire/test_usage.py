@@ -181,3 +181,19 @@ def test_only_openai_itself_is_told_which_class_of_service_to_bill():
     assert service(None, Asks()) == service(None, Asks(service="standard")) == "default"
     assert service("https://elsewhere.example/v1", Asks()) is None
     assert service(None, Asks(service="priority")) == "priority"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "retryable"),
+    [
+        ({"message": "m"}, "server", True),
+        ({"message": "m", "code": 502}, "server", True),
+        ({"message": "m", "code": "rate_limit_exceeded"}, "rate", True),
+        ({"message": "m", "type": "insufficient_quota"}, "billing", False),
+        ("no", "server", True),
+    ],
+)
+def test_an_error_inside_the_stream_is_lost_and_says_whether_to_try_again(error: object, cause: str, retryable: bool):
+    with pytest.raises(LostError) as caught:
+        send(chunk({"content": "Hi."}), json.dumps({"error": error}).encode())
+    assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
