@@ -40,52 +40,62 @@ class Code:
     source: str
 
 
-def _rules(source: str, *lines: tuple[int, bool, bool, str]) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(status=status, unbilled=unbilled, retry=retry, cause=cause, source=source)
-        for status, unbilled, retry, cause in lines
-    )
-
-
 def _codes(source: str, cause: str, *codes: str, retry: bool = False) -> tuple[Code, ...]:
     return tuple(Code(code=code, retry=retry, cause=cause, source=source) for code in codes)
 
 
 _OPENAI = "OpenAI API guides, 'Error codes' and 'Rate limits'"
 _ANTHROPIC = "Anthropic API reference, 'Errors' and 'Rate limits'"
-_COMPATIBLE = "statuses of OpenAI's API, as vLLM, llama.cpp, Ollama, OpenRouter, Z.ai, DeepSeek and Together document"
+_COMPATIBLE = "error pages of OpenRouter, DeepSeek, Together and Z.ai"
 
 _REFUSED = (
-    (400, True, False, "request"),
-    (401, True, False, "auth"),
-    (402, True, False, "billing"),
-    (403, True, False, "auth"),
-    (404, True, False, "model"),
-    (413, True, False, "size"),
-    (422, True, False, "request"),
-    (429, True, True, "rate"),
-    (503, True, True, "overload"),
-    (529, True, True, "overload"),
+    (400, False, "request"),
+    (401, False, "auth"),
+    (402, False, "billing"),
+    (403, False, "auth"),
+    (404, False, "model"),
+    (413, False, "size"),
+    (422, False, "request"),
+    (429, True, "rate"),
+    (503, True, "overload"),
+    (529, True, "overload"),
 )
-# no provider says that these are free
 _UNKNOWN = (
-    (408, False, True, "timeout"),
-    (409, False, True, "server"),
-    (425, False, True, "server"),
-    (500, False, True, "server"),
-    (502, False, True, "server"),
-    (504, False, True, "timeout"),
+    (408, True, "timeout"),
+    (409, True, "server"),
+    (425, True, "server"),
+    (500, True, "server"),
+    (502, True, "server"),
+    (504, True, "timeout"),
 )
 
+
+def _table(source: str, *documented: int) -> tuple[Rule, ...]:
+    """The rules of a provider whose own pages, `source`, name the statuses that are `documented`."""
+
+    def where(status: int) -> str:
+        if status in documented:
+            return source
+        if status == 529:
+            return "Anthropic's 'overloaded', which others copied"
+        return "RFC 9110: the server did not take the request on"
+
+    refused = (
+        Rule(status=status, unbilled=True, retry=retry, cause=cause, source=where(status))
+        for status, retry, cause in _REFUSED
+    )
+    unknown = (
+        Rule(status=status, unbilled=False, retry=retry, cause=cause, source="nobody says that it is free")
+        for status, retry, cause in _UNKNOWN
+    )
+    return (*refused, *unknown)
+
+
 TABLES: Mapping[str, tuple[Rule, ...]] = {
-    "openai": _rules(_OPENAI, *_REFUSED, *_UNKNOWN),
-    "anthropic": _rules(_ANTHROPIC, *_REFUSED, *_UNKNOWN),
-    "compatible": _rules(_COMPATIBLE, *_REFUSED, *_UNKNOWN),
-    "litellm": _rules(
-        "the provider's own status, which litellm's errors carry",
-        *_REFUSED,
-        *_UNKNOWN,
-    ),
+    "openai": _table(_OPENAI, 401, 403, 429, 503),
+    "anthropic": _table(_ANTHROPIC, 400, 401, 402, 403, 404, 413, 429, 529),
+    "compatible": _table(_COMPATIBLE, 400, 401, 402, 403, 404, 422, 429, 503),
+    "litellm": _table("the provider's own status, which litellm's errors carry", *(rule[0] for rule in _REFUSED)),
 }
 """Rules by provider. `compatible` is any other server that speaks OpenAI's dialects."""
 
