@@ -123,6 +123,12 @@ def _openai(api: str) -> Callable[..., Model]:
     return make
 
 
+def _through_litellm(provider: ScriptedProvider, entry: Entry, *, thinking: str, **more) -> Model:
+    from runner.models.litellm_chat import LitellmChat
+
+    return LitellmChat(entry.name, api_key=KEY, max_output=entry.max_output, base_url=provider.url, entry=entry, **more)
+
+
 ADAPTERS = {
     one.name: one
     for one in (
@@ -134,9 +140,10 @@ ADAPTERS = {
         Adapter("openai responses", "openai/m", _openai("responses"), entry={"api": "responses", "allowance": 64}),
         Adapter("openai chat", "openai/m", _openai("chat"), entry={"allowance": 64}),
         Adapter("compatible", "desk/m", _served("desk", "chat", "chat", "RUNNER_KEY_DESK")),
+        Adapter("litellm", "deepseek/m", _through_litellm),
     )
 }  # fmt: skip
-KEYS = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY, "RUNNER_KEY_DESK": KEY, "DEEPSEEK_API_KEY": KEY}
+KEYS = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY, "RUNNER_KEY_DESK": KEY}
 
 
 @dataclass(frozen=True)
