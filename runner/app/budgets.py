@@ -14,20 +14,25 @@ from runner.app.drive import Access
 from runner.config import Settings
 from runner.errors import ConfigError
 from runner.store import ledger
-from runner.store.ledger import Budget
+from runner.store.ledger import Beside, Budget
 from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind, format_left, format_usd, parse_usd
 from runner.workspace.shadow import ShadowWorkspace
 
+NOTHING_BESIDE = Beside()
 _NAMED = {ScopeKind.PROJECT, ScopeKind.USER, ScopeKind.MODEL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One budget now. `ours` says that it is of this project or this user; `zone` where its periods begin."""
+    """One budget now. `ours` says that it is of this project or this user; `zone` where its periods begin.
+
+    `beside` counts the calls that are in none of its sums.
+    """
 
     budget: Budget
     zone: str
     ours: bool
+    beside: Beside = NOTHING_BESIDE
 
     def document(self) -> Mapping[str, object]:
         """The budget in documented fields, money in nano-USD; null is unlimited."""
@@ -43,6 +48,8 @@ class Line:
             "held_nano_usd": one.held,
             "overrun_nano_usd": one.overrun,
             "headroom_nano_usd": one.room,
+            "local_calls": self.beside.local,
+            "unmetered_calls": self.beside.unmetered,
         }
 
 
@@ -62,11 +69,13 @@ def lines(access: Access, ours: tuple[Scope, ...]) -> list[Line]:
     with access.database.transaction(durable=False) as tx:
         limits = ledger.limits(tx)
         rows = ledger.budgets(tx, sorted(ledger.named(tx) | set(ours), key=str), at)
+        beside = ledger.beside(tx)
     found = [
         Line(
             budget=row,
             zone=limits[row.scope, row.period].zone if (row.scope, row.period) in limits else "UTC",
             ours=row.scope in ours,
+            beside=beside.get(row.id, NOTHING_BESIDE),
         )
         for row in rows
     ]

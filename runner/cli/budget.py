@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +26,8 @@ def register(app: typer.Typer) -> None:
     )
     group.command("show")(show)
     group.command("set")(set_)
+    group.command("unknown")(unknown)
+    group.command("reconcile")(reconcile)
     app.add_typer(group, name="budget")
 
 
@@ -37,7 +41,7 @@ def show(
     """Show what is spent, unknown, held and left of every budget.
 
     Those of this project and of you come first. Unknown is the full hold of calls whose outcome nobody could tell; it
-    counts as spent.
+    counts as spent. Calls that are local or unmetered are in no sum and are told apart.
 
     Example:
       runner budget show --json
@@ -64,26 +68,25 @@ def show(
 
 
 def _table(found: list[Line]) -> list[str]:
+    from runner.cli.sums import apart
     from runner.values import format_usd
 
     head = ["SCOPE", "PERIOD", "LIMIT", "SPENT", "UNKNOWN", "HELD", "HEADROOM"]
-    rows = [head]
+    rows: list[list[str]] = []
     for one in found:
         row = one.budget
         period = "total" if row.period == "total" else f"{row.period} {row.bucket} {one.zone}"
         room = None if row.room is None else max(0, row.room)
         money = [format_usd(value) for value in (row.limit, row.spent, row.unknown, row.held, room)]
         rows.append([_short(str(row.scope)), period, *money])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(
-            text.ljust(width) if column < 2 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = _columns(head, rows, right=set(range(2, len(head))))
     over = [f"{one.budget}: above its limit, admits no call" for one in found if one.budget.overrun]
-    return [*lines, *over]
+    beside = [
+        f"{one.budget}: beside its sums{apart(one.beside.local, one.beside.unmetered).replace(' ·', ',', 1)}"
+        for one in found
+        if one.beside.local or one.beside.unmetered
+    ]
+    return [*lines, *over, *beside]
 
 
 def _short(scope: str) -> str:
@@ -131,3 +134,83 @@ def set_(
         for line in budgets.told(changed):
             typer.echo(line)
     return 0
+
+
+def unknown(as_json: AsJson = False) -> int:
+    """List the calls whose outcome nobody knows: dropped, timed out, cut. Each counts with its whole hold.
+
+    The provider's own usage report says what they cost: runner budget reconcile.
+
+    Example:
+      runner budget unknown --json
+    """
+    from runner.app import reach
+    from runner.app import reconcile as app
+    from runner.config import load
+    from runner.values import format_usd
+
+    settings = load(os.environ)
+    state = reach.state_of(settings)
+    found = app.pending(reach.open_state(state, settings)) if state.database.exists() else []
+    if as_json:
+        typer.echo(json.dumps([one.document() for one in found]))
+        return 0
+    rows = [[one.run, one.call, one.model, _when(one.at), format_usd(one.hold), one.request_id or "-"] for one in found]
+    for line in _columns(["RUN", "CALL", "MODEL", "HELD AT (UTC)", "COUNTS", "REQUEST"], rows, right={4}):
+        typer.echo(line)
+    total = sum(one.hold for one in found)
+    typer.echo(f"{len(found)} unknown, {format_usd(total)} in all" if found else "no call's outcome is unknown")
+    return 0
+
+
+def reconcile(
+    report: Annotated[Path, typer.Option("--from", metavar="FILE.csv", help="The provider's usage report.")],
+    as_json: AsJson = False,
+) -> int:
+    """Lower what unknown calls count for, by a provider's usage report.
+
+    CSV, its first line `request_id,cost_usd` for single requests, or `start,end,model,cost_usd` for all calls of a model
+    in a span of time (UTC, ended a day ago at least): unknown calls of that span share what its known calls leave of the
+    bill. Each lowering is an event of its run, with the report's name. Nothing is lowered without such a row.
+
+    Exit codes: 0 done, 2 the report cannot be read, 75 a run is being driven, and keeps its holds until the next time.
+
+    Example:
+      runner budget reconcile --from provider-usage.csv
+    """
+    from runner.app import evidence, reach
+    from runner.app import reconcile as app
+    from runner.errors import BusyError
+    from runner.values import format_usd
+
+    rows = evidence.read(report)
+    access, _ = reach.reach(os.environ)
+    done = app.apply(access, rows, source=str(report))
+    left = app.pending(access)
+    if as_json:
+        found = {"lowered": [one.document() for one in done], "unknown": [one.document() for one in left]}
+        typer.echo(json.dumps(found))
+    else:
+        for one in done:
+            amounts = f"{format_usd(one.pending.hold)} -> {format_usd(one.cost)}"
+            said = f"kept: {one.why}" if one.why else one.evidence
+            typer.echo(f"run {one.pending.run} call {one.pending.call}: {amounts} ({said})")
+        total = sum(one.pending.hold - one.cost for one in done if not one.why)
+        typer.echo(f"lowered by {format_usd(total)}; {len(left)} unknown, {format_usd(sum(one.hold for one in left))}")
+    return BusyError.exit_code if any(one.busy for one in done) else 0
+
+
+def _when(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _columns(head: list[str], rows: list[list[str]], *, right: set[int]) -> list[str]:
+    every = [head, *rows] if rows else []
+    widths = [max(len(row[column]) for row in every) for column in range(len(head))] if every else []
+    return [
+        "  ".join(
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in every
+    ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from runner.pricing.cost import affordable_output, worst
-from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind
+from runner.values import Billing, Ms, NanoUsd, Period, Scope, ScopeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +287,7 @@ def hold(
     prices: str,
     amount: NanoUsd,
     at: Ms,
+    billing: str = Billing.METERED.value,
 ) -> None:
     """Hold an amount on every budget, in one statement; raises sqlite3.IntegrityError if one does not admit it."""
     ids = [row.id for row in rows]
@@ -300,9 +301,9 @@ def hold(
         msg = f"held on {changed} of {len(ids)} budgets"
         raise sqlite3.IntegrityError(msg)
     tx.execute(
-        "INSERT INTO entry (run, call, state, model, prices, hold, budgets, at)"
-        " VALUES (?, ?, 'dispatched', ?, ?, ?, ?, ?)",
-        (run, call, model, prices, amount, json.dumps(ids), at),
+        "INSERT INTO entry (run, call, state, model, prices, hold, budgets, at, billing)"
+        " VALUES (?, ?, 'dispatched', ?, ?, ?, ?, ?, ?)",
+        (run, call, model, prices, amount, json.dumps(ids), at, billing),
     )
 
 
@@ -327,6 +328,29 @@ def close(tx: sqlite3.Connection, *, run: str, call: str, state: str, cost: Nano
     )
     tx.execute("UPDATE entry SET state = ?, cost = ? WHERE run = ? AND call = ?", (state, spent, run, call))
     return held
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Calls that are in no sum of a budget: local ones cost nothing, unmetered ones nobody can price."""
+
+    local: int = 0
+    unmetered: int = 0
+
+
+def beside(tx: sqlite3.Connection) -> dict[int, Beside]:
+    """What stands beside the sums of each budget, by its id; budgets without such calls are not named."""
+    found: dict[int, Beside] = {}
+    # many calls share one list of budgets
+    rows = tx.execute(
+        "SELECT budgets, billing, COUNT(*) FROM entry WHERE billing <> 'metered' GROUP BY budgets, billing"
+    )
+    for ids, billing, count in rows:
+        local, unmetered = (count, 0) if billing == Billing.LOCAL else (0, count)
+        for one in json.loads(ids):
+            was = found.get(one, Beside())
+            found[one] = Beside(was.local + local, was.unmetered + unmetered)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,3 +418,12 @@ def named(tx: sqlite3.Connection) -> set[Scope]:
     """Every scope that ever had a budget or a limit."""
     rows = tx.execute("SELECT kind, name FROM budget UNION SELECT kind, name FROM budget_limit")
     return {Scope(ScopeKind(kind), str(name)) for kind, name in rows}
+
+
+def settled(tx: sqlite3.Connection, model: str, *, start: Ms, last: Ms) -> dict[str, NanoUsd]:
+    """What each run's settled calls with a model cost, of those held from `start` to `last`, both included."""
+    rows = tx.execute(
+        "SELECT run, SUM(cost) FROM entry WHERE state = 'settled' AND model = ? AND at BETWEEN ? AND ? GROUP BY run",
+        (model, start, last),
+    )
+    return {str(run): int(cost) for run, cost in rows}

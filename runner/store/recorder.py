@@ -242,6 +242,7 @@ class _Batch:
             prices=call.prices,
             amount=granted.hold,
             at=self.now,
+            billing=call.billing,
         )
         return CallDispatched(
             call=call.call,

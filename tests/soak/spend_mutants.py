@@ -40,12 +40,21 @@ def no_hold() -> None:
     """Ask whether the worst case fits, but hold nothing while the call is under way."""
 
     def hold(
-        tx: Row, rows: Sequence[Budget], *, run: str, call: str, model: str, prices: str, amount: int, at: int
+        tx: Row,
+        rows: Sequence[Budget],
+        *,
+        run: str,
+        call: str,
+        model: str,
+        prices: str,
+        amount: int,
+        at: int,
+        billing: str = "metered",
     ) -> None:
         tx.execute(
-            "INSERT INTO entry (run, call, state, model, prices, hold, budgets, at)"
-            " VALUES (?, ?, 'dispatched', ?, ?, ?, ?, ?)",
-            (run, call, model, prices, amount, json.dumps([row.id for row in rows]), at),
+            "INSERT INTO entry (run, call, state, model, prices, hold, budgets, at, billing)"
+            " VALUES (?, ?, 'dispatched', ?, ?, ?, ?, ?, ?)",
+            (run, call, model, prices, amount, json.dumps([row.id for row in rows]), at, billing),
         )
 
     def close(tx: Row, *, run: str, call: str, state: str, cost: int) -> int:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from runner.store import ledger
-from runner.store.ledger import Budget, Granted, Short
+from runner.store.ledger import Beside, Budget, Granted, Short
 from runner.values import Period, Scope, ScopeKind
 
 PROJECT = Scope(ScopeKind.PROJECT, "p")
@@ -333,3 +333,16 @@ def test_evidence_above_the_hold_is_recorded_as_it_is_and_admits_no_further_call
     assert ledger.reconcile(tx, run="r", call="1.1.1", cost=700) == 600
     row = now(tx, Period.TOTAL)
     assert (row.spent, row.unknown, row.overrun, row.room) == (700, 0, 100, 0)
+
+
+def test_calls_that_cost_nothing_or_nobody_meters_are_counted_beside_the_sums_of_their_bucket(tx: sqlite3.Connection):
+    limit(tx, 1000, Period.DAY)
+    for number, (billing, at) in enumerate((("local", AT), ("local", AT), ("unmetered", AT), ("local", AT + DAY))):
+        rows = ledger.budgets(tx, [PROJECT], at)
+        ledger.hold(tx, rows, run="r", call=f"1.{number}.1", model="m", prices="p", amount=0, at=at, billing=billing)
+    call(tx, "1.9.1", 100)
+    found = ledger.beside(tx)
+    assert found[now(tx, Period.TOTAL).id] == Beside(local=3, unmetered=1)
+    assert found[now(tx, Period.DAY).id] == Beside(local=2, unmetered=1)
+    assert found[now(tx, Period.DAY, AT + DAY).id] == Beside(local=1)
+    assert now(tx, Period.TOTAL).held == 100
