@@ -27,11 +27,12 @@ from runner.values import Limits, NanoUsd, Scope, ScopeKind
 from runner.workspace.shadow import ShadowWorkspace
 
 BASE_URL = "openai_base_url"
+SERVERS = "providers"
 
 LIMITS: Mapping[str, str] = {f"budget.{name.removesuffix('_s')}": name for name in FIELDS}
 """The limits as a spec's front matter names them, each with its field."""
 
-NAMES: tuple[str, ...] = (*KEYS, BASE_URL, *LIMITS, *sorted(KNOWN_KEYS))
+NAMES: tuple[str, ...] = (*KEYS, BASE_URL, SERVERS, *LIMITS, *sorted(KNOWN_KEYS))
 """Everything that can be asked for by name."""
 
 _UNITS = {"usd": "nano_usd", "duration_s": "seconds", "idle_s": "seconds", "deadline": "ms"}
@@ -116,7 +117,7 @@ def effective(asked: Asked) -> Effective:
         settings=tuple(_settings(sources, spec)),
         limits=tuple(_limit(name, spec, asked, limits, in_force) for name in FIELDS),
         shared=shared,
-        keys=tuple(keys_present(sources.keys)),
+        keys=tuple(keys_present(sources.keys, sources.settings.providers.value.values())),
         notes=tuple(mask(note) for note in (*sources.notes, *_unset(sources), *notes)),
     )
 
@@ -149,6 +150,13 @@ def _settings(sources: Sources, spec: Spec) -> Iterable[Named]:
     url = sources.settings.openai_base_url
     shown = None if url.value is None else _without_password(url.value)
     yield Named(name=BASE_URL, value=_plain(shown, sources), place=url.place, variable="OPENAI_BASE_URL")
+    for name, server in sources.settings.providers.value.items():
+        yield Named(
+            name=f"{SERVERS}.{name}",
+            value=_plain(_without_password(server.base_url), sources),
+            place=sources.settings.server_lines[name],
+            variable="ANTHROPIC_BASE_URL" if name == "anthropic" else "",
+        )
 
 
 def _plain(value: object, sources: Sources) -> object:

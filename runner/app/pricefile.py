@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from runner.config import Settings, state_dir
+from runner.config import Settings, expanded
 from runner.errors import ConfigError
 from runner.pricing.book import UPDATE, Book
 
@@ -25,8 +25,8 @@ def text_of(path: Path) -> str:
 
 
 def update_file(settings: Settings) -> Path:
-    """Where `runner prices update` writes: beside the runs, which no workspace holds."""
-    return state_dir(settings.state_dir.value) / UPDATE
+    """Where `runner prices update` writes: beside the runs, which no workspace holds. Nothing is made by asking."""
+    return expanded(settings.state_dir.value).absolute() / UPDATE
 
 
 def book(settings: Settings) -> Book:

@@ -93,9 +93,10 @@ def _sorted(words: list[str]) -> tuple[str | None, list[str]]:
     """Tell a spec from names of settings. Raises ConfigError for a word that is neither, and for two specs."""
     from runner.app.effective import NAMES, unknown
     from runner.errors import ConfigError
+    from runner.models.keys import is_key
 
-    names = [word for word in words if word in NAMES]
-    others = [word for word in words if word not in NAMES]
+    names = [word for word in words if word in NAMES or is_key(word)]
+    others = [word for word in words if word not in names]
     if len(others) > 1:
         raise ConfigError(f"two specs were named: {others[0]} and {others[1]}", hint="keep one of them")
     spec = others[0] if others else None
@@ -137,7 +138,9 @@ def _block(found: Effective) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
     for one in found.settings:
         shown = one.default if one.value is None else _value(one.name, one.value)
-        rows[one.name] = [(one.name, shown, near(one.place))]
+        # all servers go by one word
+        word = "providers" if one.name.startswith("providers.") else one.name
+        rows.setdefault(word, []).append((one.name, shown, near(one.place)))
         if one.name == "model" and one.value is None:
             rows["model"] = [("model", found.model or "none can be chosen", found.why)]
         elif one.name == "model" and found.model is None:
@@ -182,10 +185,12 @@ def _short(scope: str) -> str:
 
 
 def _value(name: str, value: object) -> str:
+    from runner.config.userfile import KEYS
+
     match value:
         case bool():
             return "true" if value else "false"
-        case int() if name == "budget_wait":
+        case int() if KEYS[name].kind == "duration":
             from runner.values import format_duration
 
             return format_duration(value)
@@ -218,7 +223,7 @@ def amount(unit: str, value: int | None) -> str:
 
 def _document(found: Effective, names: list[str]) -> dict[str, object]:
     def wanted(name: str) -> bool:
-        return not names or name in names
+        return not names or name in names or (name.startswith("providers.") and "providers" in names)
 
     return {
         "configuration": str(found.path),

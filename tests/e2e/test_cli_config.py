@@ -34,7 +34,9 @@ def by_name(found: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
 
 
 def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_from(runner, home):
-    path = configured(home, '# mine\nproject = "shop"\nmax_output = 8000\n\n[tools]\nenv = ["CARGO_HOME"]\n')
+    text = '# mine\nproject = "shop"\nmax_output = 8000\n\n[tools]\nenv = ["CARGO_HOME"]\n'
+    server = '[providers.desk]\nbase_url = "http://me:passw0rd@127.0.0.1:9/v1"\nkey = "RUNNER_KEY_DESK"\n'
+    path = configured(home, text + server)
     spec = runner.write("spec.md", SPEC)
     runner.env["RUNNER_PRICES"] = str(runner.write("p.toml", ""))
     found = by_name(runner.json("config", "spec.md", "--unattended", "--json"), "settings")
@@ -53,7 +55,21 @@ def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_fr
         "max_output": (8000, f"{path}:3"),
         "budget_wait": (600, "built-in"),
         "openai_base_url": (None, "built-in"),
+        "providers.desk": ("http://…@127.0.0.1:9/v1", f"{path}:7"),
+        "models": ([], "built-in"),
+        "rate_wait": (600, "built-in"),
+        "patience": (3600, "built-in"),
+        "idle_timeout": (300, "built-in"),
+        "call_timeout": (900, "built-in"),
+        "thinking": ("off", "built-in"),
+        "cache": ("5m", "built-in"),
+        "service": ("standard", "built-in"),
+        "geo": ("global", "built-in"),
     }
+    said = runner("config", "providers", "patience", "RUNNER_KEY_DESK").stdout
+    assert [line.split()[:2] for line in said.splitlines()] == [
+        ["providers.desk", "http://…@127.0.0.1:9/v1"], ["patience", "1"], ["RUNNER_KEY_DESK", "missing"]
+    ]  # fmt: skip
 
 
 def test_a_limit_shows_everyone_who_states_one_and_who_won(runner, home):
@@ -230,10 +246,15 @@ def test_the_example_can_be_used_as_it_is_and_with_every_key_set(runner, home):
     )
     assert len(tomllib.loads(every)) > 10
     configured(home, every.replace('"~/prices.toml"', f'"{runner.write("p.toml", "")}"'))
+    both = runner("config")
+    assert both.returncode == 2
+    assert "both model and models are there" in both.stderr
+    configured(home, path.read_text().replace("\nmodels = ", "\n#models = "))
     settings = by_name(runner.json("config", "--json"), "settings")
     assert {name for name, one in settings.items() if not str(one["source"]).startswith(f"{path}:")} == {
-        "state_dir", "openai_base_url"
+        "state_dir", "openai_base_url", "models"
     }  # fmt: skip
+    assert settings["providers.desk"]["value"] == "http://127.0.0.1:11434/v1"
 
 
 def test_an_unknown_key_is_refused_with_file_line_and_what_was_meant(runner, home):

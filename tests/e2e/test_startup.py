@@ -7,13 +7,17 @@ import sys
 
 import pytest
 
+from runner.models.recording import Recording
+from runner.testing.provider import ScriptedProvider
+from runner.testing.script import Script
+
 SDKS = {"anthropic", "litellm", "openai"}
 # not pydantic: typer itself reads every argument with it
 HEAVY = {"asyncio", "httpx", "rich", "ruamel", "structlog", "tenacity"}
 
 
-def imported(runner, *command: str) -> set[str]:
-    """Every module that the command imported in its process."""
+def imported(runner, *command: str, code: int | None = 0) -> set[str]:
+    """Every module that the command imported in its process; `code` None takes any exit code."""
     program = (
         "import sys\nfrom runner.__main__ import main\n"
         "try:\n    code = main()\nfinally:\n    print('\\n'.join(sys.modules), file=sys.stderr)\n"
@@ -27,7 +31,7 @@ def imported(runner, *command: str) -> set[str]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert code is None or done.returncode == code, done.stderr[-2000:]
     return set(done.stderr.split())
 
 
@@ -63,3 +67,16 @@ def test_the_list_says_of_every_command_what_its_own_help_says():
     for name, listed in COMMANDS.items():
         help_text: str = real(listed.module, name).help or ""
         assert " ".join(help_text.split("\n\n", maxsplit=1)[0].split()) == listed.line, name
+
+
+def test_a_loop_imports_its_own_providers_sdk_and_no_other(tmp_path, runner):
+    recording = Recording.parse(
+        '{"recording": 1, "model": "openai/gpt-4o"}\n{"otherwise": true, "text": "Done."}\n', tmp_path
+    )
+    key = "sk-test-0123456789abcdef"
+    runner.write("spec.md", "---\nbudget: {usd: 1, iterations: 1}\nmodel: openai/gpt-4o\n---\n# Say it\n")
+    with ScriptedProvider(Script(recording=recording, key=key)) as provider:
+        runner.env |= {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": provider.url}
+        found = imported(runner, "loop", "spec.md", code=None)
+        assert provider.billed
+    assert packages(found) & SDKS == {"openai"}

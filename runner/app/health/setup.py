@@ -18,9 +18,11 @@ from runner.app.presence import keys_present
 from runner.config.settings import user_config_path
 from runner.errors import RunnerError
 from runner.models import catalog
+from runner.models.keys import SUPPORTED_KEYS
 from runner.pricing.book import Book, Entry, staleness
 
 DEFAULT_URL = "https://api.openai.com/v1"
+ANTHROPIC_URL = "https://api.anthropic.com"
 _CONNECT_S = 2.0
 
 
@@ -79,11 +81,13 @@ def keys(world: World) -> Iterator[Finding]:
         if found.warning:
             yield Finding(Mark.NOTE, ".env", found.warning)
     base_url = world.settings.openai_base_url.value
-    every = [*keys_present(world.keys)]
-    needless = bool(base_url) or any(key.place for key in every)
+    servers = world.settings.providers.value
+    every = [*keys_present(world.keys, servers.values())]
+    needless = bool(base_url or servers) or any(key.place for key in every)
     for key in every:
         if key.place is None:
-            text = "missing; a server of your own may need none" if base_url else "missing"
+            own = base_url and key.name == SUPPORTED_KEYS["openai"]
+            text = "missing; a server of your own may need none" if own else "missing"
             fix = f"export {key.name}=..., or play a recording with --model replay:FILE"
             yield Finding(Mark.NOTE if needless else Mark.WARN, key.name, text, "" if needless else fix)
             # one key is enough, so one warning is, too
@@ -100,7 +104,8 @@ def _model(world: World) -> Iterator[Finding]:
     present = dict.fromkeys(world.keys.names, "present")
     try:
         book = book_of(world)
-        choice = catalog.choose(setting.value, present, book, base_url=world.settings.openai_base_url.value)
+        base_url, servers = world.settings.openai_base_url.value, world.settings.providers.value
+        choice = catalog.choose(setting.value, present, book, base_url=base_url, servers=servers)
         if choice.kind == "replay":
             yield Finding(Mark.OK, "model", f"replay:{choice.name} ({setting.place})")
             return
@@ -127,22 +132,38 @@ def _no_model(error: RunnerError, world: World) -> Finding:
 
 
 def network(world: World) -> Iterator[Finding]:
-    """Whether the server answers a connection. Nothing is sent, and none but this machine is tried unasked."""
-    setting = world.settings.openai_base_url
-    url = setting.value or DEFAULT_URL
+    """Whether the servers answer a connection. Nothing is sent, and none but this machine is tried unasked."""
+    for url, named, place in _addresses(world):
+        yield from _reached(world, url, named, place)
+
+
+def _addresses(world: World) -> Iterator[tuple[str, str, str]]:
+    """The servers that may be called: each with what names its address, and where that stands."""
+    setting, servers = world.settings.openai_base_url, world.settings.providers.value
+    others = bool(servers) or SUPPORTED_KEYS["anthropic"] in world.keys
+    if "openai" not in servers and (setting.value or not others or SUPPORTED_KEYS["openai"] in world.keys):
+        yield setting.value or DEFAULT_URL, "OPENAI_BASE_URL", setting.place
+    if "anthropic" not in servers and SUPPORTED_KEYS["anthropic"] in world.keys:
+        yield ANTHROPIC_URL, "ANTHROPIC_BASE_URL", "built-in"
+    for name, server in servers.items():
+        place = world.settings.server_lines[name]
+        yield server.base_url, place if place == "ANTHROPIC_BASE_URL" else f"providers.{name}", place
+
+
+def _reached(world: World, url: str, named: str, place: str) -> Iterator[Finding]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         host, port, parts = "", 0, urlsplit("")
     if not host or parts.scheme not in {"http", "https"}:
-        text = f"OPENAI_BASE_URL is no address ({setting.place})"
+        text = f"{named} is no address ({place})"
         yield Finding(Mark.FAIL, "network", text, "write it like http://127.0.0.1:11434/v1")
         return
     local = is_local(host)
     if parts.scheme == "http" and not local:
         text = f"{host} is called without encryption: whoever listens reads key and work"
-        yield Finding(Mark.WARN, "network", text, "use https:// in OPENAI_BASE_URL")
+        yield Finding(Mark.WARN, "network", text, f"use https:// in {named}")
     if not local and not world.network:
         yield Finding(Mark.NOTE, "network", f"{host} was not tried", "runner doctor network --network")
         return
@@ -154,7 +175,7 @@ def network(world: World) -> Iterator[Finding]:
     if (trouble := connect(host, port)) is None:
         yield Finding(Mark.OK, "network", f"{what} accepts connections")
     else:
-        fix = "start the server, or unset OPENAI_BASE_URL" if local else "check the connection, proxy and firewall"
+        fix = f"start the server, or unset {named}" if local else "check the connection, proxy and firewall"
         yield Finding(Mark.WARN, "network", f"{what}: {trouble}", fix)
 
 
