@@ -64,6 +64,7 @@ class _Story:
     again: int = 0
     unknown: int = 0
     over: int = 0
+    thought: dict[int, int] = field(default_factory=dict[int, int])
     edited: int = 0
     foreign: int = 0
     state: State = field(default_factory=State)
@@ -79,8 +80,10 @@ class _Story:
             case CallDispatched(call=call):
                 self.sent[call] = event
                 self.again += call.attempt > 1
-            case CallSettled(call=call):
+            case CallSettled(call=call, reply=reply):
                 self.replies[call.iteration, call.step] = event
+                if reply.opaque:
+                    self.thought.setdefault(call.iteration, call.step)
             case CallUnknown(call=call):
                 self.unknown += self.sent[call].hold if call in self.sent else 0
             case BoundViolated():
@@ -138,7 +141,9 @@ def _reply(settled: CallSettled, story: _Story, masked: Counter[str]) -> dict[st
             {"name": _mask(one.name, masked), "arguments": _arguments(one, masked), "id": _mask(one.id, masked)}
             for one in reply.tool_calls
         ]
-    if _believable(settled.usage, story.sent.get(call)):
+    # the requests of a replay lack what was thought, which was counted
+    shorter = call.step > story.thought.get(call.iteration, call.step)
+    if _believable(settled.usage, story.sent.get(call)) and not shorter:
         usage = settled.usage
         parts = (("cached", usage.cached_tokens), ("cache_write", usage.cache_write_tokens))
         told["usage"] = {
@@ -148,12 +153,20 @@ def _reply(settled: CallSettled, story: _Story, masked: Counter[str]) -> dict[st
         }
     if reply.cut:
         told["cut"] = True
+    if reply.ending:
+        told["ending"] = reply.ending
     return told
 
 
 def _believable(usage: Usage, sent: CallDispatched | None) -> bool:
     """Whether a replay takes the usage: it refuses more input than bytes, and cuts a reply at the output allowed."""
     return sent is None or (usage.input_tokens <= sent.input_bound and usage.output_tokens <= sent.granted_output)
+
+
+def _other_class(settled: CallSettled) -> bool:
+    """Whether it was billed in a class that a recording has no word for."""
+    usage = settled.usage
+    return bool(usage.service or usage.geo or usage.fees or usage.cache_write_1h_tokens or usage.cache_write_12h_tokens)
 
 
 def _arguments(call: ToolCall, masked: Counter[str]) -> object:
@@ -215,6 +228,10 @@ def _notes(story: _Story, driver: int | None) -> Iterator[str]:
         yield f"{many} billed above what was held: a replay computes the usage from sizes instead"
     if cut := sum(one.reply.cut for one in story.replies.values()):
         yield f"{_count(cut, 'reply', 'replies')} cut by the output limit: a replay cuts them there, whatever its limit"
+    if story.thought:
+        yield "blocks only their provider can read are left out: a replay computes what follows them from sizes"
+    if other := sum(map(_other_class, story.replies.values())):
+        yield f"{_count(other, 'reply', 'replies')} billed in other classes: a replay is priced as the standard"
     if len(models := {one.model for one in story.sent.values()}) > 1:
         yield f"models changed on the way ({', '.join(sorted(models))}): a replay is priced as the first"
     if story.edited:

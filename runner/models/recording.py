@@ -26,9 +26,11 @@ _REPLY_KEYS = (
     "tools",
     "usage",
     "cut",
+    "ending",
     "delay_ms",
     "about",
 )
+_ENDINGS = ("", "paused", "refused", "filtered", "window", "withheld")
 _CALL_KEYS = ("name", "arguments", "id")
 _USAGE_KEYS = ("input", "output", "cached", "cache_write")
 _WHEN_KEYS = ("tools", "prompt")
@@ -78,6 +80,7 @@ class Recorded:
     calls: tuple[RecordedCall, ...]
     usage: Usage | None
     cut: bool
+    ending: str
     delay_ms: int
 
     def fits(self, iteration: int, step: int, *, prompt: str, answered: str) -> bool:
@@ -160,8 +163,15 @@ class _Line:
             calls=tuple(self._call(item) for item in cast("list[object]", calls)),
             usage=self._usage(top),
             cut=self._flag(top, "cut"),
+            ending=self._ending(top),
             delay_ms=self._count(top, "delay_ms", 0) or 0,
         )
+
+    def _ending(self, top: Mapping[str, object]) -> str:
+        ending = self.text(top, "ending") if "ending" in top else ""
+        if ending not in _ENDINGS:
+            raise self.error(f"no reply ends {ending!r}", f"One of: {', '.join(_ENDINGS[1:])}.")
+        return ending
 
     def _call(self, value: object) -> RecordedCall:
         call = self._object(value, "a tool call")

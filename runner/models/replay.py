@@ -91,7 +91,7 @@ def _completion(recording: Recording, recorded: Recorded, request: Request) -> C
         kept = recorded.text.encode()[: request.granted * _BYTES_PER_TOKEN].decode(errors="ignore")
         usage = Usage(usage.input_tokens, request.granted, usage.cached_tokens, usage.cache_write_tokens)
         return Completion(reply=Reply(text=kept, cut=True), usage=usage, request_id=_name(recorded, request))
-    reply = Reply(text=recorded.text, tool_calls=calls, cut=recorded.cut)
+    reply = Reply(text=recorded.text, tool_calls=calls, cut=recorded.cut, ending=recorded.ending)
     return Completion(reply=reply, usage=usage, request_id=_name(recorded, request))
 
 

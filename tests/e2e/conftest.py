@@ -96,7 +96,7 @@ class Runner:
     def events(self, kind: str | None = None) -> list[dict[str, object]]:
         """The newest run's log, or its events of one kind."""
         path = max(self.state.glob("runs/*/log.jsonl"))
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_text().split("\n") if line]
         return [line for line in lines if kind is None or line["kind"] == kind]
 
     def json(self, *args: str) -> dict[str, object]:

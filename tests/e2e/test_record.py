@@ -234,3 +234,13 @@ def test_a_run_without_replies_is_refused_and_named(runner: Runner, run, code, s
     done = runner("record", run)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+def test_a_reply_the_model_refused_is_refused_again(tmp_path):
+    real = worked(tmp_path, script(tmp_path, *WORK, faults=(None, Fault.REFUSAL)), "-n", "1", code=4)
+    assert [event["body"]["ending"] for event in real.events("IterationFinished")] == ["refused"]
+    recorded = real("record", "-o", str(tmp_path / "no.jsonl"))
+    assert recorded.returncode == 0, recorded.stderr
+    again = replayed(tmp_path, tmp_path / "no.jsonl", "-n", "1")
+    assert [event["body"]["ending"] for event in again.events("IterationFinished")] == ["refused"]
+    assert outcome(again) == outcome(real)

@@ -178,3 +178,13 @@ def test_a_broken_recording_is_refused_with_its_line(text: str, where: str, what
     assert str(caught.value).startswith(f"{where}: ")
     assert what in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("ending", ["paused", "refused", "filtered", "window", "withheld"])
+def test_a_reply_ends_as_it_was_recorded(ending: str):
+    assert ask(model({"text": "no", "ending": ending})).reply.ending == ending
+
+
+def test_an_ending_that_no_reply_has_is_refused_with_its_line():
+    with pytest.raises(ConfigError, match=r"r\.jsonl:2: no reply ends 'tired'"):
+        model({"text": "no", "ending": "tired"})
