@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from runner.models.fields import GarbledError, as_list, as_map, as_text, count
 from runner.models.outcomes import cause_of
 from runner.models.usage import Counts, read_service, true_usage
+from runner.models.wire import thoughts
 from runner.ports import Completion
 from runner.values import CallId, Reply, ToolCall, Usage
 
@@ -19,8 +20,9 @@ _FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
 class Assembly:
     """One reply under way. `add` each chunk, then ask for the `completion`.
 
-    `counts` says what the server's count of input holds. `stand_in` gives the usage of a reply that came without one,
-    or with zeros; where it is None (whatever costs money), such a reply is no whole one.
+    Thoughts that the server shows are kept for `model` where they led to a call: some servers insist on having them
+    back. `counts` says what the server's count of input holds. `stand_in` gives the usage of a reply that came without
+    one, or with zeros; where it is None (whatever costs money), such a reply is no whole one.
     """
 
     def __init__(
@@ -28,13 +30,15 @@ class Assembly:
         call: CallId,
         on_text: Callable[[str], None],
         *,
+        model: str = "",
         counts: Counts = "all",
         stand_in: Callable[[], Usage] | None = None,
     ) -> None:
-        self._call, self._on_text = call, on_text
+        self._call, self._on_text, self._model = call, on_text, model
         self._counts: Counts = counts
         self._stand_in = stand_in
         self._text: list[str] = []
+        self._thought: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
         self._finish = ""
         self._refused = False
@@ -66,6 +70,8 @@ class Assembly:
                     self._refused = self._refused or key == "refusal"
                     self._text.append(piece)
                     self._on_text(piece)
+            if isinstance(piece := delta.get("reasoning_content"), str):
+                self._thought.append(piece)
             for place, part in enumerate(map(as_map, as_list(delta.get("tool_calls")))):
                 self._add_call(part, place)
             if isinstance(finish := choice.get("finish_reason"), str):
@@ -99,7 +105,8 @@ class Assembly:
         usage = self._true_usage(empty=not text and not self._calls)
         if ending == "filtered":
             text = f"{text}\n{_FILTERED}".strip()
-        reply = Reply(text=text, tool_calls=calls, cut=cut, ending=ending)
+        opaque = (thoughts(self._model, self._thought),) if self._model and self._thought and calls and not cut else ()
+        reply = Reply(text=text, tool_calls=calls, cut=cut, opaque=opaque, ending=ending)
         return Completion(reply=reply, usage=usage, request_id=request_id)
 
     def _made(self, index: int) -> ToolCall:
@@ -128,6 +135,6 @@ class Assembly:
 
 def failed(error: Mapping[str, object]) -> GarbledError:
     """The provider's own error in the middle of a reply: what was made until then may be billed."""
-    code = next((one for key in ("code", "type") if isinstance(one := error.get(key), str) and one), "")
+    code = as_text(error.get("code")) or as_text(error.get("type"))
     named = f" ({code})" if code else ""
     return GarbledError(f"the provider reported an error inside the stream{named}", cause=cause_of("compatible", code))

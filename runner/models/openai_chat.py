@@ -93,7 +93,7 @@ class OpenAIChat:
         return self._max_output
 
     def encode(self, message: Message) -> bytes:
-        return encode_message(message)
+        return encode_message(message, self._name)
 
     def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
         return chat_body(
@@ -111,7 +111,7 @@ class OpenAIChat:
         stand_in = partial(bounds, body) if self._local else None
 
         def read(chunks: Iterator[object], headers: Mapping[str, str]) -> Completion:
-            assembly = Assembly(call, on_text, counts=self._counts, stand_in=stand_in)
+            assembly = Assembly(call, on_text, model=self._name, counts=self._counts, stand_in=stand_in)
             return assembly.read(chunks, request_id_of(headers))
 
         refused = partial(outcome, self._provider, secret=self._key)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from runner.ports import Answered, Message, SystemText, ToolDefinition, ToolText, UserText
-from runner.values import Reply
+from runner.values import Opaque, Reply
 
 
 def as_json(value: object) -> bytes:
@@ -23,12 +23,12 @@ def as_json(value: object) -> bytes:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def encode_message(message: Message) -> bytes:
-    """One message as it stands in every body from now on."""
-    return as_json(as_chat(message))
+def encode_message(message: Message, model: str = "") -> bytes:
+    """One message as it stands in every body from now on. Of a reply's opaque blocks those of `model` are sent."""
+    return as_json(as_chat(message, model))
 
 
-def as_chat(message: Message) -> dict[str, object]:
+def as_chat(message: Message, model: str = "") -> dict[str, object]:
     """One message as Chat Completions has it."""
     match message:
         case SystemText(text):
@@ -38,12 +38,12 @@ def as_chat(message: Message) -> dict[str, object]:
         case ToolText(call_id, text):
             return {"role": "tool", "tool_call_id": call_id, "content": text}
         case Answered(reply):
-            return _assistant(reply)
+            return _assistant(reply, model)
         case _:
             assert_never(message)
 
 
-def _assistant(reply: Reply) -> dict[str, object]:
+def _assistant(reply: Reply, model: str) -> dict[str, object]:
     # a reply that was cut never had its calls run, and a call without an answer is refused by providers
     if reply.cut or not reply.tool_calls:
         return {"role": "assistant", "content": reply.text}
@@ -51,7 +51,20 @@ def _assistant(reply: Reply) -> dict[str, object]:
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in reply.tool_calls
     ]
-    return {"role": "assistant", "content": reply.text or None, "tool_calls": calls}
+    kept: dict[str, object] = {}
+    for block in reply.opaque:
+        if block.provider == model:
+            kept |= json.loads(block.data)  # `thoughts` made an object of it
+    return {"role": "assistant", "content": reply.text or None, **kept, "tool_calls": calls}
+
+
+def thoughts(model: str, pieces: Sequence[str]) -> Opaque:
+    """What `model` thought before its calls, to be sent again with them.
+
+    Source: DeepSeek's guide to thinking mode, "Tool calls": without them in every later request it answers 400; Kimi
+    and GLM ask for them too. Who does not know the field never sent it.
+    """
+    return Opaque(provider=model, chars=0, calls=0, data=json.dumps({"reasoning_content": "".join(pieces)}))
 
 
 def encode_tools(tools: Sequence[ToolDefinition]) -> bytes:

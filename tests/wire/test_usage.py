@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import LostError
 from runner.models.openai_chat import OpenAIChat
-from runner.ports import Completion, Interrupt, UserText
+from runner.ports import Answered, Completion, Interrupt, UserText
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks, Price
 from runner.values import CallId, Usage
@@ -197,3 +197,35 @@ def test_an_error_inside_the_stream_is_lost_and_says_whether_to_try_again(error:
     with pytest.raises(LostError) as caught:
         send(chunk({"content": "Hi."}), json.dumps({"error": error}).encode())
     assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
+
+
+WHOLE_CALL = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "run", "arguments": "{}"}}]}
+
+
+@pytest.mark.parametrize("shown", ["Let me look – 🙂", ""])
+def test_thoughts_that_a_server_shows_go_back_with_the_calls_they_led_to(shown: str):
+    done, _ = send(
+        chunk({"role": "assistant", "content": "", "reasoning_content": shown}),
+        chunk(WHOLE_CALL),
+        chunk({}, "tool_calls", usage=plain(9, 3)),
+    )
+    chat = OpenAIChat("desk/m", base_url="http://unused.invalid/v1", api_key=None, max_output=9)
+    sent = json.loads(chat.encode(Answered(done.reply)))
+    assert sent["reasoning_content"] == shown
+    assert sent["tool_calls"][0]["id"] == "a"
+    other = OpenAIChat("desk/other", base_url="http://unused.invalid/v1", api_key=None, max_output=9)
+    assert "reasoning_content" not in json.loads(other.encode(Answered(done.reply)))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "finish"),
+    [
+        ([chunk({"reasoning_content": "Hm."}), chunk({"content": "Done."})], "stop"),
+        ([chunk({"reasoning_content": "Hm."}), chunk(CALLS)], "length"),
+        ([chunk({"reasoning_content": None}), chunk(WHOLE_CALL)], "tool_calls"),
+        ([chunk(WHOLE_CALL)], "tool_calls"),
+    ],
+)
+def test_other_thoughts_are_not_kept(chunks: list[bytes], finish: str):
+    done, _ = send(*chunks, chunk({}, finish, usage=plain(9, 3)))
+    assert done.reply.opaque == ()
