@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from runner.errors import LostError
-from runner.models.anthropic_events import Delta, Event, as_text
+from runner.models.anthropic_events import Delta, Event, text_in
 from runner.models.anthropic_usage import Counts
-from runner.models.fields import GarbledError, as_map
+from runner.models.fields import GarbledError, as_map, as_text
+from runner.models.outcomes import cause_of
 from runner.models.wire import as_json
 from runner.ports import Completion
 from runner.pricing.cost import Asks
@@ -26,13 +26,6 @@ _ENDINGS: Mapping[str, str] = {
     "model_context_window_exceeded": "window",
 }
 _CUTS = frozenset({"max_tokens", "model_context_window_exceeded"})
-_CAUSES: Mapping[str, str] = {
-    "overloaded_error": "overload",
-    "rate_limit_error": "rate",
-    "api_error": "server",
-    "timeout_error": "timeout",
-}
-"""What an error inside a stream says of its cause; after any other, another attempt brings the same."""
 
 
 @dataclass(slots=True)
@@ -50,8 +43,8 @@ class _Block:
 class Assembly:
     """One reply under way. `add` each event, then ask for the `completion`. `provider` may read its opaque blocks."""
 
-    def __init__(self, provider: str, request_id: str, on_text: Callable[[str], None]) -> None:
-        self._provider, self._request_id, self._on_text = provider, request_id, on_text
+    def __init__(self, provider: str, on_text: Callable[[str], None]) -> None:
+        self._provider, self._on_text = provider, on_text
         self._blocks: dict[int, _Block] = {}
         self._counts = Counts()
         self._reason = ""
@@ -59,7 +52,7 @@ class Assembly:
         self._ended = False
 
     def add(self, event: object) -> None:
-        """Take one event. Raises GarbledError for one that cannot be, LostError for an error that it reports."""
+        """Take one event. Raises GarbledError for one that cannot be, and for an error that it reports."""
         if not isinstance(event, Event):
             raise GarbledError("a piece of the stream is not an event")
         match event.type:
@@ -77,11 +70,11 @@ class Assembly:
             case "message_stop":
                 self._ended = True
             case "error":
-                raise _reported(event.error, self._request_id)
+                raise _reported(as_map(event.error))
             case _:
                 pass  # pings, and kinds to come: none of them changes a reply
 
-    def completion(self, asks: Asks, stand_in: Callable[[], Usage] | None = None) -> Completion:
+    def completion(self, request_id: str, asks: Asks, stand_in: Callable[[], Usage] | None = None) -> Completion:
         """The whole reply; raises GarbledError when the stream ended early or its usage cannot be believed.
 
         `stand_in` is the usage of a server of one's own that counts nothing.
@@ -113,7 +106,7 @@ class Assembly:
             opaque=tuple(opaque),
             ending=_ENDINGS.get(self._reason, ""),
         )
-        return Completion(reply=reply, usage=usage, request_id=self._request_id)
+        return Completion(reply=reply, usage=usage, request_id=request_id)
 
     def _block(self, index: int) -> _Block:
         if (block := self._blocks.get(index)) is None:
@@ -132,13 +125,13 @@ class Assembly:
 
     def _piece(self, block: _Block, delta: Delta) -> None:
         if block.kind == "text":
-            if text := as_text(delta.text):
+            if text := text_in(delta.text):
                 self._said(block, text)
         elif block.kind == "thinking":
             block.thinking.append(_inside(delta.thinking))
             block.signature.append(_inside(delta.signature))
         else:
-            block.texts.append(as_text(delta.partial_json))
+            block.texts.append(text_in(delta.partial_json))
 
     def _said(self, block: _Block, text: str) -> None:
         block.texts.append(text)
@@ -151,17 +144,13 @@ class Assembly:
             self._explanation = said
 
 
-def _reported(error: object, request_id: str) -> LostError:
-    """The error for one inside a stream: the reply had begun, so it may be billed."""
-    kind = as_map(error).get("type")
-    cause = _CAUSES.get(kind, "request") if isinstance(kind, str) else "server"
-    return LostError(
-        f"the provider reported an error inside the stream ({cause})",
-        retryable=cause != "request",
-        hint="It may have been billed; the call's hold is kept.",
-        cause=cause,
-        request_id=request_id,
-    )
+def _reported(error: Mapping[str, object]) -> GarbledError:
+    """The provider's own error in the middle of a reply: what was made until then may be billed."""
+    detail, kind = as_text(as_map(error.get("details")).get("error_code")), as_text(error.get("type"))
+    named = f" ({detail or kind})" if detail or kind else ""
+    # the kind of any refusal of a request, so that no status's cause may be read from it: here there is no status
+    cause = "request" if kind == "invalid_request_error" else cause_of("anthropic", detail or kind)
+    return GarbledError(f"the provider reported an error inside the stream{named}", cause=cause)
 
 
 def _call(block: _Block, *, cut: bool) -> ToolCall:

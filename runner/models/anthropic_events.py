@@ -55,7 +55,7 @@ def events(pieces: Iterable[bytes]) -> Iterator[Event]:
             return
 
 
-def as_text(raw: msgspec.Raw) -> str:
+def text_in(raw: msgspec.Raw) -> str:
     """The text in a JSON string, which may begin or end with half a character."""
     try:
         return msgspec.json.decode(raw, type=str)

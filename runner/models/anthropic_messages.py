@@ -100,10 +100,10 @@ class AnthropicMessages:
         stand_in = partial(_bounds, body) if self._entry.local else None
 
         def read(stream: Iterator[object], headers: Mapping[str, str]) -> Completion:
-            assembly = Assembly(self._provider, request_id_of(headers), on_text)
+            assembly = Assembly(self._provider, on_text)
             for event in stream:
                 assembly.add(event)
-            return assembly.completion(self._asks, stand_in)
+            return assembly.completion(request_id_of(headers), self._asks, stand_in)
 
         return self._sender.stream(
             "v1/messages", body, interrupt=interrupt, read=read, refused=self._refused, events=events
