@@ -204,7 +204,8 @@ def _priced(one: Chosen, settings: Settings) -> Chosen:
     try:
         dearest(one.entry.price, one.asks(settings), 0)
     except UnpricedError as error:
-        raise ConfigError(f"{one.name}: {error.message}", hint=error.hint) from None
+        hint = f"{error.hint}\nOr ask for another class: `service`, `geo` and `cache` of the configuration."
+        raise ConfigError(f"{one.name}: {error.message}", hint=hint) from None
     return one
 
 

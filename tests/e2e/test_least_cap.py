@@ -55,3 +55,15 @@ def test_the_least_cap_that_is_taken_pays_the_first_request(runner: Runner, mode
     # the cap is what this request needs with the least useful answer, and no more than a little above
     assert sent["granted_output"] <= 1_024 * 1.5
     assert runner.last()["spent_nano_usd"] <= float(amount) * 1e9
+
+
+def test_a_class_of_billing_without_a_price_is_refused_before_the_first_call(runner: Runner):
+    config = runner.cwd.parent / "config.toml"
+    config.write_text('service = "flex"\n')
+    runner.env |= {"ANTHROPIC_API_KEY": "sk-ant-none-0123456789", "RUNNER_CONFIG": str(config)}
+    runner.write("spec.md", SPEC)
+    refused = runner("loop", "spec.md", "--model", "anthropic/claude-haiku-4-5")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "anthropic/claude-haiku-4-5: no price is known for the class of service 'flex'" in refused.stderr
+    assert "`service`" in refused.stderr
+    assert not runner.state.exists()
