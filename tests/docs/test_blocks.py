@@ -19,7 +19,7 @@ from runner.pricing.book import Book
 from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Script
 from tests.docs.pages import README, ROOT, Block, blocks
-from tests.docs.shell import STARTER, machine, matches, steps, type_in
+from tests.docs.shell import SERVER_OF_THE_PAGES, STARTER, machine, matches, steps, type_in
 
 DOCS = ROOT / "docs"
 TUTORIALS = sorted(path for path in (DOCS / "tutorial").glob("*.md") if path.name != "README.md")
@@ -54,12 +54,14 @@ until runner log last 2>/dev/null | grep -q CallDispatched; do sleep 0.1; done; 
 cp ~/keep.jsonl ~/quick.jsonl
 """
 SERVER = "unset RUNNER_MODEL\n"
+CLAUDE = f"{SERVER}export ANTHROPIC_BASE_URL={SERVER_OF_THE_PAGES}\n"
 BEFORE = {
     "apply-a-worktree": COPY,
     "cap-spending": "",
     "resume-a-run": CRASHED,
     "run-overnight": "",
     "use-a-local-model": SERVER,
+    "use-claude": CLAUDE,
 }
 
 
