@@ -63,7 +63,7 @@ class AnthropicMessages:
     ) -> None:
         self._name, self._max_output, self._entry, self._asks = name, max_output, entry, asks
         provider, _, model = name.partition("/")
-        mark = _mark(asks)
+        mark = self._mark = _mark(asks)
         self._provider, self._key = provider, api_key or ""
         self._url = (base_url or ANTHROPIC_URL).rstrip("/").removesuffix("/v1")
         self._encoder = Encoder(provider, mark)
@@ -91,7 +91,7 @@ class AnthropicMessages:
     def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
         thinking = self._think(max_output)
         fields = (*self._before, self._cache, self._speed, thinking, self._tools)
-        return messages_body(messages, max_output=max_output, fields=fields)
+        return messages_body(messages, max_output=max_output, fields=fields, mark=self._mark)
 
     def complete(
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]

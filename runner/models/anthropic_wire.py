@@ -1,7 +1,8 @@
 """Anthropic's Messages on the wire: one message to bytes, and bytes to a request body.
 
 A message is encoded once; a body joins the bytes. Whatever changes from call to call stands before the tools, so that
-from there on each body of a conversation begins with the one before: the prefix that a provider's cache looks for.
+from there on each body of a conversation begins with the one before: the prefix that a provider's cache looks for. (After
+a step of many calls one more cache mark stands in it, which is no part of what is cached.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ NOTHING = "(nothing)"
 """Stands for an empty text, which the provider refuses."""
 
 _MODEL = b'"model":'
+_ANSWER = b'{"role":"user","content":[{"type":"tool_result"'
+_MOST_NEAR = 7
+"""Answers of one step with which the end of the request before is surely among the last twenty blocks, which are all
+that a prefix is looked for in (Anthropic, "Prompt caching"): each has its call, and there may be text and thinking."""
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
 
@@ -70,11 +75,12 @@ def encode_tools(tools: Sequence[ToolDefinition]) -> bytes:
     )
 
 
-def messages_body(messages: Sequence[bytes], *, max_output: int, fields: Sequence[bytes]) -> bytes:
+def messages_body(messages: Sequence[bytes], *, max_output: int, fields: Sequence[bytes], mark: bytes) -> bytes:
     """A streamed request of at most `max_output` output tokens, thinking included.
 
     `fields` are further ones, each `"name":value`, with those that counting does not take before the model's name.
-    System texts come first in `messages`.
+    System texts come first in `messages`. After a step of many calls, `mark` (b"": none) stands where the request
+    before it ended as well: from the end alone, the provider would not look back so far.
     """
     first = 0
     while first < len(messages) and messages[first].startswith(b"["):
@@ -85,9 +91,19 @@ def messages_body(messages: Sequence[bytes], *, max_output: int, fields: Sequenc
     head.append(b'"messages":[')
     # joined with the rest at once: each further copy of a long conversation costs as much again
     pieces = list(messages[first:]) or [b""]
+    if mark and (before := _long_step(pieces)):
+        pieces[before - 1] = pieces[before - 1][:-3] + b',"cache_control":%s}]}' % mark
     pieces[0] = b",".join(head) + pieces[0]
     pieces[-1] += b"]}"
     return b",".join(pieces)
+
+
+def _long_step(pieces: Sequence[bytes]) -> int:
+    """Where the last reply stands, if so many of its calls were answered that the request before is far; else 0."""
+    place = len(pieces) - 1
+    while place > 0 and pieces[place].startswith(_ANSWER):
+        place -= 1
+    return place if len(pieces) - 1 - place > _MOST_NEAR else 0
 
 
 def model_field(model: str) -> bytes:

@@ -128,3 +128,25 @@ def test_without_marks_nothing_is_cached(provider: ScriptedProvider):
     assert share_read(usages) == 0
     assert sum(usage.cache_write_tokens for usage in usages) == 0
     assert all(b"cache_control" not in sent for sent in provider.bodies)
+
+
+def test_a_step_of_many_calls_still_reads_what_was_sent_before_it():
+    """Anthropic looks twenty blocks back from a mark, and forty calls with their answers are eighty."""
+    calls = [{"name": "read_file", "arguments": {"path": f"part_{n}.py"}} for n in range(40)]
+    replies = [{"recording": 1, "model": NAME}, {"step": 20, "tools": calls}, {"step": 25, "tools": calls[:8]}]
+    few = {"otherwise": True, "text": "One.", "tools": calls[:1]}
+    many = Recording.parse("\n".join(json.dumps(line) for line in [*replies, few]), Path("many"))
+    with ScriptedProvider(Script(recording=many, cache=True, count_ratio=TOKENS_PER_BYTE)) as provider:
+        [usages] = Played(provider, Asks(cache="5m"), "4000").usages
+    for before, after in pairwise(usages):
+        # the provider shares a request's tokens out by bytes, so that they are not exactly the same for the same bytes
+        assert after.cached_tokens >= before.input_tokens * 0.85
+    # the mark is all that is added, for that one request: nothing of what is cached changes
+    prefixes = [
+        sent[sent.index(b'"tools":') :].replace(b',"cache_control":{"type":"ephemeral"}', b"")
+        for sent in provider.bodies
+    ]
+    for before, after in pairwise(prefixes):
+        assert after.startswith(before[:-2] + b",")
+    marks = [sent.count(b'"cache_control"') for sent in provider.bodies]
+    assert marks == [3 if step in {21, 26} else 2 for step in range(1, STEPS + 1)]
