@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from prices import bundle, genai, page
+from prices import bundle, differences, drawn, genai, page
 from prices.merge import Row, merged
 from runner.pricing import written
 from runner.pricing.entry import Entry
@@ -64,9 +64,13 @@ def made() -> dict[str, bytes]:
     """Every file that is made, by its path from the project's root."""
     kept = overlay()
     found = gathered(kept)
+    entries = {entry.name: entry for entry in found.entries}
+    ids = {prefix: provider.genai for prefix, provider in kept.providers.items()}
+    other = differences.differences(entries, found.rows, ids, kept.as_of)
+    first = page.page(found.rows, found.alone, len(entries), as_of=kept.as_of, sources=SOURCES)
     return {
         BOOK: written.write(found.entries, as_of=kept.as_of, sources=SOURCES),
-        PAGE: page.page(found.rows, found.alone, len(found.entries), as_of=kept.as_of, sources=SOURCES).encode(),
+        PAGE: f"{first}\n{differences.section(other, drawn.COUNT)}".encode(),
     }
 
 
