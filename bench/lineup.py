@@ -19,12 +19,21 @@ WALKS_ALL_UP_TO = 400
 
 PRICES = """\
 as_of = 2026-11-22
-[models."openai/bench"]
+"""
+MODELS = ("openai/bench", "anthropic/bench", "desk/bench")
+PRICE = """\
+[models."{name}"]
 input = "1"
 output = "2"
 context = 100000000
 max_output = 16384
 """
+CONFIG = """\
+[providers.desk]
+base_url = "{url}/v1"
+key = "RUNNER_KEY_DESK"
+"""
+KEY = "key-of-the-benchmark-0123456789"
 SPEC = "# Lines\n\nWrite one line after the other into the file f, then say that you are done.\n"
 # a command that changes nothing runner keeps: what is left is the step without its checkpoint
 OUTSIDE = "echo step {n} >> ../f"
@@ -32,13 +41,17 @@ OUTSIDE = "echo step {n} >> ../f"
 
 @dataclass(frozen=True)
 class Contender:
-    """One program that drives the model. `argv` is given the number of steps and its scratch folder."""
+    """One program that drives the model. `argv` is given the number of steps and its scratch folder.
+
+    `{url}` in `environ` and in `config`, the user's file, becomes the server's address.
+    """
 
     name: str
     about: str
     argv: Callable[[int, Path], Sequence[str]]
     scenario: Mapping[str, object] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
     quadratic: bool = False
     peer: bool = False
 
@@ -48,26 +61,30 @@ class Contender:
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "HOME": str(folder / "home"),
             "LANG": "C.UTF-8",
-            "OPENAI_API_KEY": "key-of-the-benchmark-0123456789",
+            "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": f"{url}/v1",
             "PYTHONPATH": str(ROOT),
-            **self.environ,
+            **{name: value.format(url=url) for name, value in self.environ.items()},
             "RUNNER_STATE_DIR": str(folder / "state"),
             "BENCH_NOTES": str(folder / NOTES),
         }
 
 
-def runner_argv(steps: int, folder: Path, *more: str) -> list[str]:
+def runner_argv(steps: int, folder: Path, *more: str, model: str = "openai/bench") -> list[str]:
     """`runner loop` on the spec of the benchmark, with limits that never bind."""
     return [
-        *(sys.executable, "-m", "runner", "loop", "spec.md", "--model", "openai/bench"),
+        *(sys.executable, "-m", "runner", "loop", "spec.md", "--model", model),
         *("--prices", str(folder / "prices.toml"), "--max-cost", PLENTY, "--max-steps", str(steps + 10)),
         *more,
     ]
 
 
-def _bare(script: str, how: str) -> Callable[[int, Path], Sequence[str]]:
-    return lambda _steps, _folder: [sys.executable, str(CONTENDERS / script), how]
+def _bare(script: str, *how: str) -> Callable[[int, Path], Sequence[str]]:
+    return lambda _steps, _folder: [sys.executable, str(CONTENDERS / script), *how]
+
+
+def _runner(model: str) -> Callable[[int, Path], Sequence[str]]:
+    return lambda steps, folder: runner_argv(steps, folder, model=model)
 
 
 RUNNER = Contender("runner", "this project, a checkpoint after every step", runner_argv)
@@ -103,6 +120,24 @@ MINI = Contender(
     quadratic=True,
     peer=True,
 )
+_ANTHROPIC = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "{url}"}
+_LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+ON_ANTHROPIC = Contender(
+    "runner, anthropic", "runner on the anthropic SDK", _runner("anthropic/bench"), environ=_ANTHROPIC
+)
+ON_DESK = Contender(
+    "runner, compatible", "runner on a server named in the config", _runner("desk/bench"),
+    environ={"RUNNER_KEY_DESK": KEY}, config=CONFIG,
+)  # fmt: skip
+ON_LITELLM = Contender(
+    "runner, litellm", "runner through litellm", _runner("litellm/openai/bench"), environ=_LITELLM, quadratic=True
+)
+ANTHROPIC = Contender(
+    "anthropic SDK", "create(messages=…), streamed", _bare("bare_anthropic.py"), environ=_ANTHROPIC, quadratic=True
+)
+LITELLM = Contender(
+    "litellm", "completion(messages=…), streamed", _bare("bare_litellm.py"), environ=_LITELLM, quadratic=True
+)
 ALL = (RUNNER, STILL, HTTPX, HTTPX_WHOLE, OPENAI, OPENAI_WHOLE, MINI)
 
 
@@ -115,7 +150,7 @@ def prepare(folder: Path, spec: str = SPEC) -> Path:
     workspace = folder / "workspace"
     workspace.mkdir(parents=True)
     (folder / "home").mkdir()
-    (folder / "prices.toml").write_text(PRICES)
+    (folder / "prices.toml").write_text(PRICES + "".join(PRICE.format(name=name) for name in MODELS))
     (workspace / "spec.md").write_text(spec)
     for number in range(20):
         (workspace / f"module_{number}.py").write_text(f"value = {number}\n" * 20)

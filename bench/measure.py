@@ -157,6 +157,10 @@ def launch(
     server: Server, key: str, argv: Sequence[str], contender: Contender, folder: Path
 ) -> tuple[int, subprocess.Popen[bytes]]:
     """Start a process whose CPU the server samples; its output goes to a file, as under cron."""
+    if contender.config:
+        place = folder / "home" / ".config" / "runner" / "config.toml"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(contender.config.format(url=server.url(key)))
     with (folder / "output.txt").open("ab") as output:
         begun = time.monotonic_ns()
         process = subprocess.Popen(
@@ -193,10 +197,12 @@ def finish(process: subprocess.Popen[bytes], folder: Path, name: str, expected: 
     return used
 
 
-def run(server: Server, contender: Contender, steps: int, folder: Path) -> Run:
+def run(
+    server: Server, contender: Contender, steps: int, folder: Path, *, more: Mapping[str, object] | None = None
+) -> Run:
     """One whole run in a fresh folder; checked to have done every step."""
     workspace = prepare(folder)
-    key, process, begun = start(server, contender, steps, folder)
+    key, process, begun = start(server, contender, steps, folder, more=more)
     cpu = finish(process, folder, contender.name)
     wall = (time.monotonic_ns() - begun) / 1e9
     samples = server.samples(key)

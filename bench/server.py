@@ -1,4 +1,4 @@
-"""A model provider that answers at once: Chat Completions on loopback, for the contenders of the benchmark.
+"""A model provider that answers at once: Chat Completions and Messages on loopback, for the benchmark's contenders.
 
 A process of its own. A reply depends only on how many assistant turns the request holds: so many commands are asked
 for, then comes the last word. Beside answering it measures: when a request came, how much CPU its client had used by
@@ -40,7 +40,10 @@ class Sample:
 
 @dataclass
 class Scenario:
-    """How one client is answered. `command` has `{n}` for the step's number; `last` is the final command, if any."""
+    """How one client is answered. `command` has `{n}` for the step's number; `last` is the final command, if any.
+
+    The reply after `long_at` turns has `words` words, each an event of its own.
+    """
 
     key: str
     steps: int
@@ -49,13 +52,16 @@ class Scenario:
     last: str = ""
     word: str = "<promise>COMPLETE</promise>"
     hang_at: int = -1
+    long_at: int = -1
+    words: int = 0
     pid: int = 0
     samples: list[Sample] = field(default_factory=list)
 
     def reply(self, turns: int) -> tuple[str, str]:
         """The text and the command (none: "") of the reply after so many turns."""
         if turns < self.steps:
-            return f"Step {turns + 1}.", self.command.format(n=turns + 1)
+            text = "word " * self.words if turns == self.long_at else f"Step {turns + 1}."
+            return text, self.command.format(n=turns + 1)
         return ("Done.", self.last) if self.last else (f"All is done.\n{self.word}", "")
 
 
@@ -126,8 +132,12 @@ class Server:
             scenario.hang_at = -1
             connection.recv(1)  # until whoever kills the client has done so
             return False
-        streamed = any(mark in body[:400] or mark in body[-4000:] for mark in STREAMED)
-        connection.sendall((stream if streamed else whole)(scenario, turns, len(body)))
+        streamed = any(mark in body for mark in STREAMED)
+        if b"/messages" in head.split(b"\r\n", 1)[0]:
+            answer = messages(scenario, turns, len(body))
+        else:
+            answer = (stream if streamed else whole)(scenario, turns, len(body))
+        connection.sendall(answer)
         sample.sent = time.monotonic_ns()
         return True
 
@@ -163,7 +173,7 @@ def whole(scenario: Scenario, turns: int, size: int) -> bytes:
 def stream(scenario: Scenario, turns: int, size: int) -> bytes:
     """A reply in events: role, text, the call's name, its arguments, the finish, the usage."""
     text, calls, finish, usage = parts(scenario, turns, size)
-    deltas: list[dict] = [{"role": "assistant", "content": ""}, {"content": text}]
+    deltas: list[dict] = [{"role": "assistant", "content": ""}, *({"content": part} for part in spoken(text))]
     for call in calls:
         function = call["function"]
         deltas += [
@@ -177,9 +187,51 @@ def stream(scenario: Scenario, turns: int, size: int) -> bytes:
     events.append({**shared, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     events.append({**shared, "choices": [], "usage": usage})
     lines = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
-    pieces = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in [*lines, b"data: [DONE]\n\n"])
+    return chunked([*lines, b"data: [DONE]\n\n"])
+
+
+def spoken(text: str) -> list[str]:
+    """A text as it comes: a short one at once, a long one word by word."""
+    words = text.split(" ")
+    return [text] if len(words) < 20 else [f"{word} " for word in words[:-1]]
+
+
+def chunked(lines: list[bytes]) -> bytes:
+    """A streamed answer, a chunk for each event."""
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines)
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return head + pieces + b"0\r\n\r\n"
+
+
+def messages(scenario: Scenario, turns: int, size: int) -> bytes:
+    """A reply of the Messages API in events: its blocks, the reason it ended, the usage."""
+    text, command = scenario.reply(turns)
+    usage = {"input_tokens": size // TOKENS_PER_BYTE, "output_tokens": 1}
+    message = {"id": f"msg_{turns}", "type": "message", "role": "assistant", "model": "bench", "content": [],
+               "stop_reason": None, "stop_sequence": None, "usage": usage}  # fmt: skip
+    events: list[dict] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": part}}
+            for part in spoken(text)
+        ),
+        {"type": "content_block_stop", "index": 0},
+    ]
+    if command:
+        use = {"type": "tool_use", "id": f"toolu_{turns + 1}", "name": scenario.tool, "input": {}}
+        given = {"type": "input_json_delta", "partial_json": json.dumps({"command": command})}
+        events += [
+            {"type": "content_block_start", "index": 1, "content_block": use},
+            {"type": "content_block_delta", "index": 1, "delta": given},
+            {"type": "content_block_stop", "index": 1},
+        ]
+    ended = {"stop_reason": "tool_use" if command else "end_turn", "stop_sequence": None}
+    events += [
+        {"type": "message_delta", "delta": ended, "usage": {**usage, "output_tokens": 20}},
+        {"type": "message_stop"},
+    ]
+    return chunked([f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events])
 
 
 def main() -> None:
