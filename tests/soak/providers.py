@@ -4,6 +4,7 @@ The provider bills by its own arithmetic, in fractions of dollars over list pric
 what it billed is at most what the ledger recorded, and that at most the limit, call by call and in all; as many requests
 came as attempts are recorded. `rough`: random faults. `clean`: none, and at least 97 % of the cap is used. `busy`: an hour
 of nothing but status 529, by an injected clock, uses none of it. `drops`: ten replies cut mid-stream use ten holds.
+`over` are the rough ones in which the provider broke its promise to keep the limit it was sent.
 """
 
 from __future__ import annotations
@@ -248,10 +249,12 @@ def result(kind: str, lab: Lab, seed: str, limit: int, wrong: list[str]) -> Resu
     beyond = sum(max(0, row.cost - row.hold) for row in rows)
     if not total <= recorded <= limit + beyond:
         wrong.append(f"billed {total}, recorded {recorded}, limit {limit} and {beyond} beyond it")
-    if beyond and not any(one.fault == "over" for one in billed):
+    if beyond and not any(one.fault == Fault.OVER for one in billed):
         wrong.append(f"{beyond} above the holds, though the provider kept its limits")
     if (money.spent + money.unknown, money.held) != (recorded, 0):
         wrong.append(f"the journal says {money.spent} spent, {money.unknown} unknown, {money.held} held")
+    if any(one.fault == Fault.OVER for one in billed):
+        kind = "over"
     return Result(
         kind=kind, adapter=lab.adapter.name, seed=seed, limit=limit, billed=total, recorded=recorded,
         requests=len(billed), faults=tuple(sorted({one.fault for one in billed if one.fault})), wrong=tuple(wrong),
@@ -332,7 +335,8 @@ class Report:
         (folder / "providers.md").write_text(
             f"# Billed, recorded, limit: the last full run\n\n{when}, commit {_commit()}, `{command}`, {self.seconds} s,"
             f" {'RED' if wrong else 'every promise held'}. What the sequences do stands in `tests/soak/providers.py`.\n"
-            f"`rough` with the fault `over` may pass its limit by what the provider billed above its own.\n\n"
+            f"`over` are those in which the provider billed more output than the limit it was sent: that is recorded in"
+            f" full, and the run ends.\n\n"
             f"{self.table()}\n\nSequences that met each fault: {self.faults()}.\n"
         )
 
