@@ -74,7 +74,7 @@ class Assembly:
 
     def completion(self, request_id: str) -> Completion:
         """The whole reply; raises GarbledError when its end says otherwise or its usage cannot be believed."""
-        status = self._end.get("status")
+        status = as_text(self._end.get("status"))
         why = as_text(as_map(self._end.get("incomplete_details")).get("reason"))
         if status not in {"completed", "incomplete"} or (status == "incomplete" and not why):
             raise GarbledError("the provider does not say how the reply ended")
