@@ -1,8 +1,8 @@
 """Anthropic's Messages on the wire: one message to bytes, and bytes to a request body.
 
 A message is encoded once; a body joins the bytes. Whatever changes from call to call stands before the tools, so that
-from there on each body of a conversation begins with the one before: the prefix that a provider's cache looks for. (After
-a step of many calls one more cache mark stands in it, which is no part of what is cached.)
+from there on each body of a conversation begins with the one before: the prefix that a provider's cache looks for. (One
+more mark, after a step of many calls, is no part of what is cached.)
 """
 
 from __future__ import annotations
