@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from runner.errors import ModelError, UnbilledError
 from runner.models.assembly import Assembly
 from runner.models.connection import Wire
+from runner.models.fields import as_map, as_text
 from runner.models.outcomes import outcome
 from runner.models.sending import Sdk, Sender, host_of, request_id_of
 from runner.models.usage import Counts, counts_of, read_service
@@ -25,6 +27,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
 
 _PLACES = {"openai": "OPENAI_BASE_URL", "compatible": "the server's `base_url`"}
+_LIMITS = (b"max_completion_tokens", b"max_tokens")
 _LIMIT = re.compile(rb'"max_(?:completion_|output_)?tokens":(\d+)')
 
 
@@ -42,7 +45,8 @@ def sdk_sender(url: str, *, key: str, provider: str, timeout_s: float, idle_s: f
 def service_of(asks: Asks, url: str) -> str:
     """The class of service to ask for. OpenAI's own choice may be a dearer one, so there the standard is named."""
     asked = read_service(asks.service)
-    return asked or ("default" if host_of(url) == OPENAI_HOST else "")
+    host = host_of(url).partition(":")[0].lower()
+    return asked or ("default" if host == OPENAI_HOST or host.endswith(f".{OPENAI_HOST}") else "")
 
 
 def bounds(body: bytes) -> Usage:
@@ -50,6 +54,12 @@ def bounds(body: bytes) -> Usage:
     # the first one is ours: before it there is only the model's name, in whose JSON every quote is escaped
     limit = _LIMIT.search(body)
     return Usage(len(body), int(limit[1]) if limit else 0)
+
+
+def _unsupported(body: object) -> bytes:
+    """The field of a request that a server says it does not support; empty where it says no such thing."""
+    error = as_map(as_map(body).get("error"))
+    return as_text(error.get("param")).encode() if error.get("code") == "unsupported_parameter" else b""
 
 
 class OpenAIChat:
@@ -81,7 +91,7 @@ class OpenAIChat:
         self._local = entry is not None and entry.local
         self._counts: Counts = counts_of(entry, provider)
         # what other servers know; those that know only this one would ignore the other, and with it the limit
-        self._limit = b"max_completion_tokens" if provider == "openai" else b"max_tokens"
+        self._limit = _LIMITS[0] if provider == "openai" else _LIMITS[1]
         self._sender = sdk_sender(url, key=self._key, provider=provider, timeout_s=timeout_s, idle_s=idle_s)
 
     @property
@@ -114,8 +124,15 @@ class OpenAIChat:
             assembly = Assembly(call, on_text, model=self._name, counts=self._counts, stand_in=stand_in)
             return assembly.read(chunks, request_id_of(headers))
 
-        refused = partial(outcome, self._provider, secret=self._key)
-        return self._sender.stream("chat/completions", body, interrupt=interrupt, read=read, refused=refused)
+        return self._sender.stream("chat/completions", body, interrupt=interrupt, read=read, refused=self._refused)
+
+    def _refused(self, status: int, body: object, headers: Mapping[str, str]) -> ModelError:
+        error = outcome(self._provider, status, body, headers, secret=self._key)
+        if isinstance(error, UnbilledError) and (unknown := _unsupported(body)) in _LIMITS:
+            # OpenAI's newer models know only the one name of the limit, wherever they are served; others the other
+            self._limit = next(name for name in _LIMITS if name != unknown)
+            error.retryable, error.retry_after_s = True, 0.0
+        return error
 
     @property
     def can_count(self) -> bool:

@@ -6,13 +6,13 @@ from datetime import date
 
 import pytest
 
-from runner.errors import LostError
+from runner.errors import LostError, UnbilledError
 from runner.models.openai_chat import OpenAIChat
 from runner.ports import Answered, Completion, Interrupt, UserText
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks, Price
 from runner.values import CallId, Usage
-from tests.wire.once import Once, streaming
+from tests.wire.once import Once, refusing, streaming
 
 
 def entry(count: str = "all", *, local: bool = False) -> Entry:
@@ -179,7 +179,10 @@ def test_only_openai_itself_is_told_which_class_of_service_to_bill():
         return json.loads(chat.body([], 9)).get("service_tier")
 
     assert service(None, Asks()) == service(None, Asks(service="standard")) == "default"
+    assert service("https://eu.api.openai.com/v1", Asks()) == "default"
+    assert service("https://api.openai.com:443/v1", Asks()) == "default"
     assert service("https://elsewhere.example/v1", Asks()) is None
+    assert service("https://notapi.openai.com.example/v1", Asks()) is None
     assert service(None, Asks(service="priority")) == "priority"
 
 
@@ -229,3 +232,26 @@ def test_thoughts_that_a_server_shows_go_back_with_the_calls_they_led_to(shown: 
 def test_other_thoughts_are_not_kept(chunks: list[bytes], finish: str):
     done, _ = send(*chunks, chunk({}, finish, usage=plain(9, 3)))
     assert done.reply.opaque == ()
+
+
+@pytest.mark.parametrize(("provider", "first", "then"), [
+    ("compatible", "max_tokens", "max_completion_tokens"),
+    ("openai", "max_completion_tokens", "max_tokens"),
+])  # fmt: skip
+def test_a_server_that_knows_the_limit_by_its_other_name_is_asked_again(provider: str, first: str, then: str):
+    def limits(chat: OpenAIChat) -> set[str]:
+        return json.loads(chat.body([], 9)).keys() & {first, then}
+
+    def refused_for(param: str) -> tuple[UnbilledError, set[str], set[str]]:
+        error = {"message": "m", "type": "invalid_request_error", "param": param, "code": "unsupported_parameter"}
+        with Once(refusing(400, {"error": error})) as once:
+            chat = OpenAIChat("desk/m", base_url=once.url, api_key=None, max_output=9, provider=provider)
+            before = limits(chat)
+            with pytest.raises(UnbilledError) as caught:
+                chat.complete(CallId(1, 1, 1), chat.body([], 9), interrupt=Interrupt(), on_text=lambda _: None)
+            return caught.value, before, limits(chat)
+
+    error, before, after = refused_for(first)
+    assert (error.retryable, error.retry_after_s, before, after) == (True, 0.0, {first}, {then})
+    error, _, after = refused_for("temperature")
+    assert (error.retryable, after) == (False, {first})
