@@ -32,7 +32,7 @@ class Line:
     budget: Budget
     zone: str
     ours: bool
-    beside: Beside = NOTHING_BESIDE
+    beside: Beside
 
     def document(self) -> Mapping[str, object]:
         """The budget in documented fields, money in nano-USD; null is unlimited."""
@@ -61,6 +61,7 @@ class Changed:
     now: Budget
     zone: str
     ends: str | None
+    beside: Beside
 
 
 def lines(access: Access, ours: tuple[Scope, ...]) -> list[Line]:
@@ -69,7 +70,7 @@ def lines(access: Access, ours: tuple[Scope, ...]) -> list[Line]:
     with access.database.transaction(durable=False) as tx:
         limits = ledger.limits(tx)
         rows = ledger.budgets(tx, sorted(ledger.named(tx) | set(ours), key=str), at)
-        beside = ledger.beside(tx)
+        beside = ledger.beside(tx.execute(ledger.BESIDE))
     found = [
         Line(
             budget=row,
@@ -132,7 +133,10 @@ def set_limit(access: Access, scope: Scope, limit: NanoUsd | None, *, period: Pe
         # a limit that only changes its amount keeps its time zone
         where = zone or (before.zone if before else "UTC")
         now = ledger.set_limit(tx, scope, period, limit, zone=where, at=at)
-    return Changed(before=before.amount if before else None, now=now, zone=where, ends=_end(period, at, where))
+        beside = ledger.beside(tx.execute(ledger.BESIDE)).get(now.id, NOTHING_BESIDE)
+    return Changed(
+        before=before.amount if before else None, now=now, zone=where, ends=_end(period, at, where), beside=beside
+    )
 
 
 def _end(period: Period, at: Ms, zone: str) -> str | None:

@@ -228,7 +228,7 @@ def _shared(
         ours.add(Scope(ScopeKind.PROJECT, project(workspace, sources.settings.project.value)))
     return tuple(
         Shared(
-            line=Line(budget=one.budget, zone=one.zone, ours=True),
+            line=Line(budget=one.budget, zone=one.zone, ours=True, beside=one.beside),
             binds=cap is None or max(0, one.budget.room or 0) < cap,
         )
         for one in of(every, ours)

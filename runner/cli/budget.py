@@ -128,7 +128,7 @@ def set_(
     named = budgets.scope(scope, settings, access, here())
     changed = budgets.set_limit(access, named, limit, period=Period(period), zone=zone)
     if as_json:
-        now = budgets.Line(budget=changed.now, zone=changed.zone, ours=False)
+        now = budgets.Line(budget=changed.now, zone=changed.zone, ours=False, beside=changed.beside)
         typer.echo(json.dumps({**now.document(), "before_nano_usd": changed.before, "ends": changed.ends}))
     else:
         for line in budgets.told(changed):

@@ -338,16 +338,17 @@ class Beside:
     unmetered: int = 0
 
 
-def beside(tx: sqlite3.Connection) -> dict[int, Beside]:
-    """What stands beside the sums of each budget, by its id; budgets without such calls are not named."""
+# many calls share one list of budgets
+BESIDE = "SELECT budgets, billing, COUNT(*) FROM entry WHERE billing <> 'metered' GROUP BY budgets, billing"
+
+
+def beside(rows: Iterable[Sequence[object]]) -> dict[int, Beside]:
+    """What stands beside the sums of each budget, by its id, from the rows of `BESIDE`; others have no such calls."""
     found: dict[int, Beside] = {}
-    # many calls share one list of budgets
-    rows = tx.execute(
-        "SELECT budgets, billing, COUNT(*) FROM entry WHERE billing <> 'metered' GROUP BY budgets, billing"
-    )
     for ids, billing, count in rows:
-        local, unmetered = (count, 0) if billing == Billing.LOCAL else (0, count)
-        for one in json.loads(ids):
+        calls = int(str(count))
+        local, unmetered = (calls, 0) if billing == Billing.LOCAL else (0, calls)
+        for one in json.loads(str(ids)):
             was = found.get(one, Beside())
             found[one] = Beside(was.local + local, was.unmetered + unmetered)
     return found

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from runner.store import ledger
 from runner.store.database import Database
-from runner.store.ledger import Budget, bucket
+from runner.store.ledger import Beside, Budget, bucket
 from runner.values import Ms, Period, Scope, ScopeKind
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A limit that is set, with what is used of it now, and the time zone its periods begin in."""
+    """A limit that is set, with what is used of it now, the time zone its periods begin in, and calls in no sum."""
 
     budget: Budget
     zone: str
+    beside: Beside
 
 
 def standing(database: Database, at: Ms) -> list[Standing]:
     """Every limit that is set, as it stands in the bucket of this moment."""
     rows = database.query("SELECT kind, name, period, limit_nano, zone FROM budget_limit ORDER BY kind, name, period")
+    beside = ledger.beside(tuple(row) for row in database.query(ledger.BESIDE))
     return [
         _standing(
             database,
+            beside,
             Scope(ScopeKind(str(row["kind"])), str(row["name"])),
             Period(str(row["period"])),
             limit=int(row["limit_nano"]),
@@ -34,7 +38,9 @@ def standing(database: Database, at: Ms) -> list[Standing]:
     ]
 
 
-def _standing(database: Database, scope: Scope, period: Period, *, limit: int, zone: str, at: Ms) -> Standing:
+def _standing(
+    database: Database, beside: Mapping[int, Beside], scope: Scope, period: Period, *, limit: int, zone: str, at: Ms
+) -> Standing:
     named = bucket(period, at, zone)
     found = database.query(
         "SELECT id, spent, unknown, held, overrun FROM budget"
@@ -43,7 +49,8 @@ def _standing(database: Database, scope: Scope, period: Period, *, limit: int, z
     )
     # the first call of a bucket makes its row: without one there was no call
     row = dict(found[0]) if found else {"id": 0, "spent": 0, "unknown": 0, "held": 0, "overrun": 0}
-    return Standing(Budget(scope=scope, period=period, bucket=named, limit=limit, **row), zone)
+    budget = Budget(scope=scope, period=period, bucket=named, limit=limit, **row)
+    return Standing(budget, zone, beside.get(budget.id, Beside()))
 
 
 def of(found: Iterable[Standing], scopes: Iterable[Scope]) -> list[Standing]:

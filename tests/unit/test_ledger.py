@@ -341,7 +341,7 @@ def test_calls_that_cost_nothing_or_nobody_meters_are_counted_beside_the_sums_of
         rows = ledger.budgets(tx, [PROJECT], at)
         ledger.hold(tx, rows, run="r", call=f"1.{number}.1", model="m", prices="p", amount=0, at=at, billing=billing)
     call(tx, "1.9.1", 100)
-    found = ledger.beside(tx)
+    found = ledger.beside(tx.execute(ledger.BESIDE))
     assert found[now(tx, Period.TOTAL).id] == Beside(local=3, unmetered=1)
     assert found[now(tx, Period.DAY).id] == Beside(local=2, unmetered=1)
     assert found[now(tx, Period.DAY, AT + DAY).id] == Beside(local=1)
