@@ -22,8 +22,8 @@ from runner.secrets import Keys
 
 FD = "RUNNER_KEYS_FD"
 
-# The commands that call a provider, and `spec check`, which says which key a run would use.
-_NEED_KEYS = frozenset({"loop", "resume", "spec"})
+# The commands that may call a provider, and `spec check`, which says which key a run would use.
+_NEED_KEYS = frozenset({"loop", "resume", "spec", "doctor"})
 
 # What every pipe holds at once, even when the user's pipe pages are used up.
 _MOST = 4096

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from runner.app.health import Finding
+    from runner.secrets import Keys
 
 _MARKS = 4
 # a mark is a word; colour only helps to find it
@@ -24,8 +25,13 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     context: typer.Context,
-    checks: Annotated[list[str] | None, typer.Argument(metavar="[CHECK]...", help="Make only these checks.")] = None,
+    checks: Annotated[
+        list[str] | None, typer.Argument(metavar="[CHECK]...", help="Make only these checks; with --call, providers.")
+    ] = None,
     network: Annotated[bool, typer.Option("--network", help="Try a connection to the provider, too.")] = False,
+    call: Annotated[
+        bool, typer.Option("--call", help="Send each configured provider one tiny request, for at most 0.05 USD.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
     """Look over this machine: what works, and how to mend the rest.
@@ -34,12 +40,17 @@ def doctor(
     here. `FAIL` is needed to run, `warn` should be known, `note` needs nothing. Nothing is changed or sent; a probe in
     the state directory is removed again. Keys are shown as present or missing.
 
+    With --call, and only then, every provider with a key and every server of the configuration gets one real request
+    (or those that are named: a provider, a server, or a model). It is held and booked like that of any run.
+
     Exit codes: 0 all well or warnings only, 1 something needed to run is missing, 2 no such check.
 
     Examples:
       runner doctor
 
       runner doctor git sandbox
+
+      runner doctor --call anthropic
     """
     from dataclasses import replace
 
@@ -51,15 +62,36 @@ def doctor(
         from runner.app.presence import held
     except ImportError as error:
         return _unusable(error, as_json=as_json)
-    for name in checks or []:
+    for name in [] if call else checks or []:
         if name not in CHECKS:
             near = closest(name, CHECKS)
             hint = f"did you mean {near}?" if near else f"there are: {', '.join(CHECKS)}"
             raise ConfigError(f"there is no check {name!r}", hint=hint)
     keys = held(os.environ, context.obj if isinstance(context.obj, Keys) else None)
+    if call:
+        return _call(checks or [], keys, as_json=as_json)
     world = World(environ=os.environ, cwd=_cwd(), keys=keys, network=network)
     mask = keys.vault().mask
     found = [(name, replace(one, text=mask(one.text), fix=mask(one.fix))) for name, one in examine(checks or [], world)]
+    if as_json:
+        _document(found)
+    else:
+        _show(found)
+    return 1 if needed(one for _, one in found) else 0
+
+
+def _call(wanted: list[str], keys: Keys, *, as_json: bool) -> int:
+    """Call providers; 1 when one did not answer."""
+    from dataclasses import replace
+
+    from runner.app.doctorcall import Where, call
+    from runner.app.health import needed
+
+    mask = keys.vault().mask
+    found = [
+        ("call", replace(one, text=mask(one.text), fix=mask(one.fix)))
+        for one in call(Where(environ=os.environ, cwd=_cwd(), keys=keys), wanted)
+    ]
     if as_json:
         _document(found)
     else:

@@ -81,7 +81,7 @@ PLANTED = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": OTHER, "RUNNER_KEY_DESK":
 
 
 @linux
-@pytest.mark.parametrize("command", ["loop", "resume", "spec"])
+@pytest.mark.parametrize("command", ["loop", "resume", "spec", "doctor"])
 def test_a_command_that_needs_keys_holds_them_and_shows_none(tmp_path: Path, command: str) -> None:
     with driver(tmp_path, "--quiet", command, "s.md", environ=PLANTED) as one:
         assert one.said["names"] == ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "RUNNER_KEY_DESK"]
