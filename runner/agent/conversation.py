@@ -92,7 +92,7 @@ class Conversation:
 
     def _answer(self, usage: Usage, reply: Reply) -> None:
         # another model counts the same words differently, and some servers leave out what they had cached
-        ours = self._asked == self._model.name and self._entry.count != "untrusted"
+        ours = self._asked == self._model.name and self._trusted
         self._known, self._since = Bound(usage.input_tokens, "prefix") if ours else None, 0
         if reply.cut or reply.ending in _CUT:
             self._add(_Said(Answered(Reply(text=reply.text))), _Said(UserText(CUT_NOTE)))
@@ -103,7 +103,7 @@ class Conversation:
             self._add(_Said(Answered(reply)))
 
     def _count(self, tokens: int | None) -> None:
-        if tokens is None or self._entry.count == "untrusted":
+        if tokens is None or not self._trusted:
             return
         counted = -(-tokens * (100 + COUNT_PERCENT) // 100) + COUNT_MORE
         if self._known is None or counted < self._known.tokens + self._since:
@@ -144,6 +144,11 @@ class Conversation:
     @property
     def _entry(self) -> Entry:
         return self._entries[self._engine]
+
+    @property
+    def _trusted(self) -> bool:
+        # a server of one's own may count nothing at all, now and then: its requests are taken to have all their bytes
+        return self._entry.count != "untrusted" and not self._entry.local
 
     @property
     def _factor(self) -> int:

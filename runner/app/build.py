@@ -108,7 +108,9 @@ def policy(spec: Spec, settings: Settings, world: World) -> Policy:
     return replace(
         policy_of(spec, settings),
         engines=len(world.engines),
-        can_count=tuple(one.model.can_count and one.entry.count != "untrusted" for one in world.engines),
+        can_count=tuple(
+            one.model.can_count and one.entry.count != "untrusted" and not one.entry.local for one in world.engines
+        ),
         contexts=tuple(one.entry.context for one in world.engines),
     )
 

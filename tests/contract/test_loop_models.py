@@ -344,8 +344,9 @@ def test_what_the_provider_may_add_is_in_every_bound():
         assert more.bound(10).tokens == plain.bound(10).tokens + 321
 
 
-def test_a_count_that_may_leave_out_what_was_cached_bounds_nothing():
-    said = conversation(Wired("one/a"), count="untrusted")
+@pytest.mark.parametrize("entry", [{"count": "untrusted"}, {"local": True}])
+def test_a_count_that_may_leave_out_what_was_cached_or_all_of_it_bounds_nothing(entry):
+    said = conversation(Wired("one/a"), **entry)
     said.apply(settled(DONE))
     said.apply(facts.InputCounted(call=CallId(1, 2, 1), tokens=3))
     assert said.bound(10) == Bound(len(said.body(10)), "bytes")
