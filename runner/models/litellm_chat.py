@@ -27,6 +27,8 @@ from runner.values import CallId
 
 _NAMES: Mapping[str, str] = {"google": "gemini", "together": "together_ai", "fireworks": "fireworks_ai"}
 """What litellm calls a provider, where that is another name than ours."""
+_WANT_THOUGHTS = frozenset({"deepseek", "moonshot", "zai"})
+"""Who refuses a tool call that comes back without the thoughts before it; others refuse the thoughts."""
 
 
 def litellm_name(name: str) -> str:
@@ -39,7 +41,7 @@ class LitellmChat:
     """One model behind litellm. Safe for calls from several threads: each has its own connection.
 
     `timeout_s` bounds a whole call, `idle_s` the silence within it. `base_url` is another address of the provider's.
-    Loads litellm aside as soon as it is made.
+    Made with a key, it loads litellm aside at once.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class LitellmChat:
         provider = name.partition("/")[0]
         place = SUPPORTED_KEYS.get(provider) or FOREIGN_KEYS.get(provider) or "the provider's variables"
         self._sender = Sender(make, host=provider, place=place, timeout_s=timeout_s)
-        # it takes seconds, and there is a workspace to look over meanwhile
-        threading.Thread(target=_loaded, name="runner-litellm", daemon=True).start()
+        if api_key:
+            # it takes seconds, and there is a workspace to look over meanwhile; without a key nobody is about to call.
+            # Not a daemon: a process that ends in the middle of an import of compiled code may be aborted
+            threading.Thread(target=_loaded, name="runner-litellm").start()
 
     @property
     def name(self) -> str:
@@ -75,7 +79,7 @@ class LitellmChat:
         return self._max_output
 
     def encode(self, message: Message) -> bytes:
-        return encode_message(message)
+        return encode_message(message, self._name)
 
     def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
         model = self._name.partition("/")[2]
@@ -87,7 +91,8 @@ class LitellmChat:
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
     ) -> Completion:
         def read(chunks: Iterator[object], headers: Mapping[str, str]) -> Completion:
-            return Assembly(call, on_text, counts=self._counts).read(chunks, request_id_of(headers))
+            kept = self._name if self._name.partition("/")[0] in _WANT_THOUGHTS else ""
+            return Assembly(call, on_text, model=kept, counts=self._counts).read(chunks, request_id_of(headers))
 
         refused = partial(outcome, "litellm", secret=self._key)
         return self._sender.stream("", body, interrupt=interrupt, read=read, refused=refused, events=_decoded)

@@ -232,13 +232,15 @@ class _Reply:
 
 
 def _piece(chunk: object) -> dict[str, object]:
-    """The text and the tool calls of a chunk; never its end or its usage, which may be of litellm's making."""
+    """The text, thoughts and tool calls of a chunk; never its end or its usage, which may be of litellm's making."""
     choices = cast("Sequence[object]", getattr(chunk, "choices", None) or ())
     if not choices:
         return {}
     delta: object = getattr(choices[0], "delta", None)
     found: dict[str, object] = {
-        name: text for name in ("content", "refusal") if isinstance(text := getattr(delta, name, None), str) and text
+        name: text
+        for name in ("content", "refusal", "reasoning_content")
+        if isinstance(text := getattr(delta, name, None), str) and text
     }
     if calls := cast("Sequence[object]", getattr(delta, "tool_calls", None) or ()):
         found["tool_calls"] = [_call(call, place) for place, call in enumerate(calls)]
