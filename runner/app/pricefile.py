@@ -37,7 +37,8 @@ def book(settings: Settings) -> Book:
     path, update = settings.prices.value, update_file(settings)
     try:
         taken = update.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        # that the state is no directory is said where it is opened
         taken = None
     except OSError as error:
         raise ConfigError(f"cannot read the prices: {error.strerror}", path=update, hint="mend or remove it") from None

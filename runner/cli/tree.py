@@ -43,6 +43,7 @@ COMMANDS = {
     "spec": Listed("spec", "Say what is understood of a spec, and what it may cost."),
     "config": Listed("config", "Show every setting: its value, and who says so."),
     "models": Listed("models", "List the models that have a price, and which one would be used."),
+    "prices": Listed("prices", "Show what a model costs in every class, or take newer prices in."),
     "doctor": Listed("doctor", "Look over this machine: what works, and how to mend the rest."),
     "init": Listed("init", "Write a commented spec to begin with."),
     "record": Listed("record", "Write a recording of a run, to play it again at no cost."),
@@ -56,7 +57,7 @@ GROUPS = {
     "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
     "Take over, or take back": ("apply", "export", "rollback", "record"),
     "Bounds": ("budget", "protect"),
-    "This machine": ("config", "models", "doctor", "where", "clean", "completion", "help"),
+    "This machine": ("config", "models", "prices", "doctor", "where", "clean", "completion", "help"),
 }
 
 

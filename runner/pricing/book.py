@@ -53,7 +53,9 @@ class Book:
         """
         entries = builtin()
         if update is not None:
-            entries |= updated(update, UPDATE)
+            # an update may be older than the book it was written beside is by now
+            newer = updated(update, UPDATE)
+            entries |= {n: e for n, e in newer.items() if n not in entries or e.as_of >= entries[n].as_of}
         for server, models in servers.items():
             entries |= reader.served(server, models, entries)
         if user_text is not None:

@@ -7,11 +7,19 @@ wrong, it prints nothing: a Tab is no place for an error.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.config import Settings
 
 _MOST = 100
+"""Of what grows with use."""
+
+_DATED = re.compile(r"-(\d{8}|\d{4}-\d\d-\d\d)$")
 
 
 def answer(words: Sequence[str]) -> int:
@@ -21,7 +29,7 @@ def answer(words: Sequence[str]) -> int:
     if ask is None:
         return 1
     try:
-        lines = list(islice(ask(run), _MOST))
+        lines = list(islice(ask(run), None if kind in _WHOLE else _MOST))
     except Exception:  # noqa: BLE001  as the module says
         return 1
     sys.stdout.write("".join(f"{_plain(name)}\t{_plain(about)}\n" for name, about in lines))
@@ -57,12 +65,23 @@ def _checkpoints(run: str) -> Iterator[tuple[str, str]]:
 
 def _models(_: str) -> Iterator[tuple[str, str]]:
     from runner import config
-    from runner.pricing.book import Book
+    from runner.app.pricefile import book
 
-    prices = config.load(os.environ).prices.value
-    book = Book.load(None if prices is None else prices.expanduser().read_text("utf-8"))
-    for name, entry in sorted(book.entries.items()):
-        yield name, f"${entry.price.input / 1e6:g} in, ${entry.price.output / 1e6:g} out per million tokens"
+    settings = config.load(os.environ)
+    entries = book(settings).entries
+    # those that can be called as things stand come first; a dated snapshot is typed by who knows its date
+    names = [name for name in entries if not _DATED.search(name)]
+    for name in sorted(names, key=lambda one: (not _at_hand(one, settings), one)):
+        price = entries[name].price
+        yield name, f"${price.input / 1e6:g} in, ${price.output / 1e6:g} out per million tokens"
+
+
+def _at_hand(model: str, settings: Settings) -> bool:
+    from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+
+    provider = model.partition("/")[0]
+    key = {**SUPPORTED_KEYS, **FOREIGN_KEYS}.get(provider)
+    return provider in settings.providers.value or (key is not None and bool(os.environ.get(key)))
 
 
 def _scopes(_: str) -> Iterator[tuple[str, str]]:
@@ -78,3 +97,4 @@ _KINDS: dict[str, Callable[[str], Iterator[tuple[str, str]]]] = {
     "models": _models,
     "scopes": _scopes,
 }
+_WHOLE = frozenset({"models", "scopes"})
