@@ -39,8 +39,8 @@ EVIDENCE = Path(__file__).resolve().parents[2] / "docs" / "evidence"
 FULL = 10_000
 SLOW = frozenset({Fault.STALL, Fault.STALL_MIDSTREAM})
 FAST = tuple(fault for fault in Fault if fault not in SLOW)
-# of a hundred sequences
-SHARES = {"clean": 2, "busy": 1, "drops": 1}
+# of a hundred sequences; a clean one has as many requests as a hundred rough ones
+SHARES = {"clean": 1, "busy": 1, "drops": 1}
 LEAST_USED = 0.97
 MOST_ROUNDED = 8
 """Nano-dollars by which a settled call may lie above its bill: each class of tokens is rounded up once."""
@@ -102,7 +102,7 @@ class Machine:
 
 
 def prices(dice: random.Random) -> Sold:
-    """List prices nobody has, to the sixth decimal; tiers that a sequence crosses, dearer or cheaper."""
+    """List prices nobody has, to the sixth decimal; tiers that a sequence crosses, services and places of all kinds."""
 
     def page(times: Fraction) -> dict[str, str]:
         base = {
@@ -119,21 +119,30 @@ def prices(dice: random.Random) -> Sold:
     reasoned = dice.random() < 0.3
     first = page(Fraction(1))
     tiers = sorted(dice.sample(range(150, 1500), dice.choice((0, 0, 1, 2))))
-    return Sold(first, above=tuple((tokens, page(Fraction(dice.randint(5, 30), 10))) for tokens in tiers))
+    return Sold(
+        first,
+        above=tuple((tokens, page(Fraction(dice.randint(5, 30), 10))) for tokens in tiers),
+        services={"flex": page(Fraction(dice.choice((1, 3)), 2))},
+        geo={"us": "1.1"},
+    )
 
 
 def dearest(sold: Sold, input_tokens: int, output_tokens: int) -> int:
     """More than any call of these sizes costs, nano-USD."""
-    pages = [sold.usd, *(usd for _, usd in sold.above)]
+    pages = [sold.usd, *(usd for _, usd in sold.above), *sold.services.values()]
     into = max(Fraction(page[name]) for page in pages for name in ("input", "cached", "write", "write_1h"))
     out = max(Fraction(page.get(name, "0")) for page in pages for name in ("output", "reasoning"))
-    return int((into * input_tokens + out * output_tokens) * 1000) + 10
+    place = max(map(Fraction, ("1", *sold.geo.values())))
+    return int((into * input_tokens + out * output_tokens) * place * 1000) + 10
 
 
 def asked(adapter: Adapter, dice: random.Random, most: int) -> dict:
     """What the sequence's requests ask for."""
     thinks = adapter.thinking != "off" and most > 4000 and dice.random() < 0.5
-    return {"asks": Asks(cache=dice.choice(adapter.lives)), "thinking": adapter.thinking if thinks else "off"}
+    service = dice.choice(("", "flex")) if adapter.name.startswith("openai") else ""
+    geo = dice.choice(("", "us")) if adapter.name == "anthropic" else ""
+    asks = Asks(cache=dice.choice(adapter.lives), service=service, geo=geo)
+    return {"asks": asks, "thinking": adapter.thinking if thinks else "off"}
 
 
 def rough(machine: Machine, adapter: Adapter, seed: str) -> Result:

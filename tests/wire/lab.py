@@ -194,6 +194,7 @@ class Lab:
         self.model: Model = adapter.make(
             provider, entry, tools=tools.definitions, timeout_s=60.0, idle_s=idle_s, asks=asks, thinking=thinking
         )
+        self.policy = replace(self.policy, can_count=(self.model.can_count,))
         self.clock = clock or FakeClock(step_ms=20_000)
         self.recorder = create_run(database, _created(run, adapter.model, book.digest, limits), self.clock)
         take_over(self.recorder, adapter.model)
