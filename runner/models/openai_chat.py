@@ -37,7 +37,7 @@ def sdk_sender(url: str, *, key: str, provider: str, timeout_s: float, idle_s: f
     def make(wire: Wire) -> Sdk:
         from runner.models.openai_client import sdk
 
-        return sdk(wire, url, key=key, idle_s=idle_s)
+        return sdk(wire, url, key=key, idle_s=idle_s, stranger=provider != "openai")
 
     return Sender(make, host=host_of(url), place=_PLACES[provider], timeout_s=timeout_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import ssl
 from typing import TYPE_CHECKING, cast
 
@@ -54,13 +55,24 @@ class _Client(DefaultHttpxClient):
 _NONE = _NoCookies()
 
 
-def sdk(wire: Wire, url: str, *, key: str, idle_s: float) -> Sdk:
-    """Make a client with one connection of its own, for calls to paths below `url`."""
+class _OpenAI(OpenAI):
+    def forget(self) -> None:
+        """Send nothing that the SDK took from the environment: it was meant for OpenAI, and may be secret."""
+        self.organization = self.project = None
+        # OPENAI_CUSTOM_HEADERS: no argument keeps the SDK from reading it
+        self._custom_headers = {}
+
+
+def sdk(wire: Wire, url: str, *, key: str, idle_s: float, stranger: bool = False) -> Sdk:
+    """Make a client with one connection of its own, for calls to paths below `url`; a `stranger` is not OpenAI."""
     # what the SDK brought along stays as long as the process: no collection need walk it again
     gc.freeze()
     gc.set_threshold(_GARBAGE, 10, 10)
+    # OPENAI_LOG would write prompts over the screen
+    for name in ("openai", "httpx"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     timeout = Timeout(idle_s, connect=min(_CONNECT_S, idle_s))
-    client = OpenAI(
+    client = _OpenAI(
         api_key=key or _NO_KEY,
         base_url=url,
         max_retries=0,
@@ -72,6 +84,8 @@ def sdk(wire: Wire, url: str, *, key: str, idle_s: float) -> Sdk:
             event_hooks={"request": [wire.watch]},
         ),
     )
+    if stranger:
+        client.forget()
     base = f"{str(client.base_url).rstrip('/')}/"  # one without a path is written without its slash
 
     def post(path: str, body: bytes, accept: str) -> httpx.Response:

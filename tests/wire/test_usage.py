@@ -255,3 +255,17 @@ def test_a_server_that_knows_the_limit_by_its_other_name_is_asked_again(provider
     assert (error.retryable, error.retry_after_s, before, after) == (True, 0.0, {first}, {then})
     error, _, after = refused_for("temperature")
     assert (error.retryable, after) == (False, {first})
+
+
+@pytest.mark.parametrize(("provider", "told"), [("compatible", False), ("openai", True)])
+def test_what_the_environment_says_to_openai_is_told_to_nobody_else(
+    provider: str, told: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-0123456789")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-0123456789")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-gateway-secret: 0123456789")
+    with Once(streaming(chunk({"content": "Hi."}, "stop", usage=plain(9, 3)))) as once:
+        chat = OpenAIChat("desk/m", base_url=once.url, api_key="k", max_output=9, provider=provider)
+        chat.complete(CallId(1, 1, 1), chat.body([], 9), interrupt=Interrupt(), on_text=lambda _: None)
+    assert (b"0123456789" in once.received[0]) == told
+    assert capfd.readouterr() == ("", "")
