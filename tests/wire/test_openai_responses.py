@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import LostError, ModelError, NeverSentError, UnbilledError
+from runner.events.codec import decode, encode
+from runner.events.facts import CallSettled
 from runner.models.openai_responses import OpenAIResponses
 from runner.models.recording import Recording
 from runner.ports import Answered, Completion, Interrupt, Message, SystemText, ToolDefinition, ToolText, UserText
@@ -395,3 +397,14 @@ def test_no_error_ever_shows_the_key(fault: Fault | None, provider: ScriptedProv
         assert KEY not in shown
     else:
         assert fault is None or fault.is_answer
+
+
+def test_what_was_thought_is_byte_equal_after_the_journal(provider: ScriptedProvider):
+    responses = model(provider.url)
+    done = send(responses)
+    settled = CallSettled(
+        call=CALL, usage=done.usage, cost=1, reply=done.reply, request_id=done.request_id, seconds=0.1
+    )
+    again = decode("CallSettled", encode(settled))
+    assert isinstance(again, CallSettled)
+    assert responses.encode(Answered(again.reply)) == responses.encode(Answered(done.reply))
