@@ -7,11 +7,8 @@ never offered: with them one request is billed for several prompts, and no bound
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from runner.errors import ConfigError, ModelError
@@ -79,10 +76,6 @@ class AnthropicMessages:
         self._tools = b'"tools":' + encoded if encoded else b""
         place = "ANTHROPIC_BASE_URL" if provider == "anthropic" else f"the base_url of {provider}"
         self._sender = Sender(self._sdk, host=host_of(self._url), place=place, timeout_s=timeout_s)
-        if api_key:
-            # it takes a second, and there is a workspace to look over meanwhile; without a key nobody means to call.
-            # No daemon: one that ends inside an extension's import takes the process with it.
-            threading.Thread(target=_load, name="load-anthropic").start()
 
     @property
     def name(self) -> str:
@@ -142,12 +135,6 @@ def _bounds(body: bytes) -> Usage:
     """The most a request can have used: what a server of one's own that counts nothing is taken to have."""
     found = _LIMIT.match(body)
     return Usage(len(body), int(found[1]) if found else 0)
-
-
-def _load() -> None:
-    # what is wrong with it shows when it is called
-    with suppress(Exception):
-        import_module("runner.models.anthropic_client")
 
 
 def _mark(asks: Asks) -> bytes:

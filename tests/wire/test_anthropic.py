@@ -339,14 +339,14 @@ def test_nothing_of_the_sdks_own_environment_gets_into_a_request(monkeypatch: py
     assert sent == body(chat)
 
 
-def test_nothing_is_imported_only_to_encode():
+def test_nothing_is_imported_before_the_first_call():
     made = (
         "import sys\n"
         "from runner.models.anthropic_messages import AnthropicMessages\n"
         "from runner.ports import UserText\n"
         "from runner.pricing.book import Book\n"
         f"entry = Book.load().lookup({NAME!r})\n"
-        f"made = AnthropicMessages({NAME!r}, api_key=None, max_output=9, entry=entry)\n"
+        f"made = AnthropicMessages({NAME!r}, api_key='k', max_output=9, entry=entry)\n"
         "made.body([made.encode(UserText('x'))], 9)\n"
         "print(sorted({'anthropic', 'httpx2', 'httpx', 'openai', 'pydantic'} & set(sys.modules)))\n"
     )
