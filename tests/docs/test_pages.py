@@ -142,7 +142,9 @@ def test_every_command_flag_and_variable_of_the_pages_is_one():
         text = page.read_text("utf-8")
         where = str(page.relative_to(ROOT))
         assert {*COMMAND.findall("\n".join(typed)), *NAMED.findall(text)} - known == set(), where
-        assert {*VARIABLE.findall(text)} - variables == set(), where
+        # a key of one's own has the name that its owner gives it
+        named = {name for name in VARIABLE.findall(text) if not name.startswith("RUNNER_KEY_")}
+        assert named - variables == set(), where
         said = "\n".join((*RUNNER_LINE.findall("\n".join(typed)), *NAMED_FLAGS.findall(text)))
         assert {*FLAG.findall(said)} - flags == set(), where
 

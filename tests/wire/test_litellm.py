@@ -13,6 +13,7 @@ from runner.errors import LostError, NeverSentError, UnbilledError
 from runner.models.litellm_chat import LitellmChat, litellm_name
 from runner.models.recording import Recording
 from runner.ports import Answered, Completion, Interrupt, SystemText, ToolDefinition, ToolText, UserText
+from runner.testing.bill import Listed
 from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Fault, Script
 from runner.values import CallId, Reply, ToolCall, Usage
@@ -155,6 +156,19 @@ def test_a_stop_from_another_thread_ends_a_silent_call(provider: ScriptedProvide
 def test_where_nobody_listens_nothing_was_sent(provider: ScriptedProvider, road: str):
     with pytest.raises(NeverSentError, match="no connection to"):
         send(model(provider, road, url="http://127.0.0.1:9/v1"))
+
+
+def test_shown_thoughts_that_led_to_a_call_are_sent_back_as_they_came_to_who_insists_on_them():
+    script = Script(recording=RECORDING, faults=(Fault.THINKING,), key=KEY, provider="deepseek")
+    with ScriptedProvider(script, prices={"deepseek/m": Listed.of(input="1", output="2", cached="1")}) as provider:
+        chat = LitellmChat("deepseek/m", api_key=KEY, max_output=100, base_url=provider.url, tools=(TOOL,))
+        first = send(chat)
+    (thought,) = first.reply.opaque
+    said = json.loads(thought.data)["reasoning_content"]
+    assert said
+    assert json.loads(chat.encode(Answered(first.reply)))["reasoning_content"] == said
+    other = LitellmChat("groq/llama", api_key=None, max_output=100)
+    assert b"reasoning_content" not in other.encode(Answered(first.reply))
 
 
 def test_what_litellm_refuses_by_itself_keeps_its_hold_since_nothing_proves_that_nothing_left():
