@@ -190,6 +190,7 @@ def outcome(provider: str, status: int, body: object, headers: Mapping[str, str]
         return LostError(
             f"the provider answered with HTTP status {status} and no proof that nothing was billed",
             retryable=status >= 500 or (rule is not None and rule.retry and not rule.unbilled),
+            retry_after_s=retry_after(headers),
             hint=hint or "The call's hold is kept.",
             cause=rule.cause if rule is not None else "server" if status >= 500 else "request",
             request_id=request_id,

@@ -153,6 +153,11 @@ def test_a_refusal_keeps_the_providers_name_for_it(name: str, status: int):
     assert judged("openai", status, OPENAI, {name: "req_7"}).request_id == "req_7"
 
 
+def test_whoever_asks_to_wait_is_heard_whatever_it_proves():
+    for status, body in itertools.product((429, 500, 503), (None, OPENAI)):
+        assert judged("openai", status, body, {"retry-after": "7"}).retry_after_s == 7.0
+
+
 NOW = {"date": "Sun, 22 Nov 2026 20:00:00 GMT"}
 
 
