@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from runner.config import Settings, expanded
 from runner.errors import ConfigError
 from runner.pricing.book import UPDATE, Book
-
-_NONE: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 def text_of(path: Path) -> str:
@@ -44,11 +40,3 @@ def book(settings: Settings) -> Book:
         raise ConfigError(f"cannot read the prices: {error.strerror}", path=update, hint="mend or remove it") from None
     text = None if path is None else text_of(path)
     return Book.load(text, path=path, update=taken, servers=settings.served)
-
-
-def book_of(path: Path | None, served: Mapping[str, Mapping[str, object]] = _NONE) -> Book:
-    """The built-in prices, with those of the user's servers (`Settings.served`) and of a file over them.
-
-    Raises ConfigError.
-    """
-    return Book.load(servers=served) if path is None else Book.load(text_of(path), path=path, servers=served)

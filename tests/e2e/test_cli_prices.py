@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.pricing.book import Book
+from runner.pricing.compare import KINDS
 from runner.pricing.written import write
+from tests.e2e.test_cli_look_json import DOCUMENTED
 
 DEARER = """\
 as_of = 2026-12-01
@@ -53,6 +55,8 @@ def test_the_document_has_every_price_as_the_book_has_it(runner):
     assert len(found["prices"]) == 4
     assert (found["geo_per_mille"], found["tools_allowance"]) == ({"us": 1100}, entry.tools_allowance)
     assert found["digest"] == Book.load().digest
+    assert set(found) == DOCUMENTED["runner prices show MODEL --json"]
+    assert set(long) == {"service", "above", *(f"{kind}_pico_usd" for kind in KINDS)}
 
 
 def test_a_part_of_a_name_must_mean_one_model(runner):
@@ -110,6 +114,7 @@ def test_a_price_that_goes_down_needs_to_be_meant(runner, elsewhere):
         "zai/glm-5.2"
     ]
     assert runner.json("prices", "show", "zai/glm-5.2", "--json")["digest"] == found["digest"]
+    assert set(found) == DOCUMENTED["runner prices update --json"]
 
 
 @pytest.mark.parametrize(

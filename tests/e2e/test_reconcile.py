@@ -23,6 +23,7 @@ from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Fault, Script
 from runner.values import CallId, Limits, Period, Scope, ScopeKind
 from tests.contract.store_parts import dispatch, settled
+from tests.e2e.test_cli_look_json import DOCUMENTED
 
 NOW = int(time.time() * 1000)
 HOUR = 3_600_000
@@ -92,6 +93,7 @@ def test_lost_calls_are_listed_with_what_they_count_for(runner, lost):
         ("1.3.1", 112, "req-3"),
     ]
     assert {one["reason"] for one in found} == {"dropped"}
+    assert set(found[0]) == DOCUMENTED["runner budget unknown --json"]
     said = runner("budget", "unknown").stdout
     assert "req-2" in said
     assert "2 unknown, " in said
@@ -104,6 +106,8 @@ def test_a_requests_own_cost_is_what_it_counts_for_from_then_on(runner, lost):
         ("1.2.1", 112, 50)
     ]
     assert [one["call"] for one in found["unknown"]] == ["1.3.1"]
+    assert set(found) == DOCUMENTED["runner budget reconcile --json"]
+    assert set(found["lowered"][0]) == DOCUMENTED["lowered of runner budget reconcile --json"]
     assert counted(lost) == (70, 112)
     assert '"kind":"CallReconciled"' in runner("log", "r1", "--json").stdout
     assert runner("log", "verify", "r1").returncode == 0
@@ -142,6 +146,7 @@ def test_a_span_that_was_billed_no_more_than_is_known_frees_all_of_it(runner, lo
         window("0", model="openai/gpt-5-mini"),
         "request_id,cost_usd\nreq-1,0\n",  # what was settled stays settled
     ],
+    ids=["bound", "began", "late", "fresh", "other", "settled"],  # not the times, which differ between processes
 )
 def test_what_is_no_evidence_lowers_nothing(runner, lost, text):
     assert reconcile(runner, text)["lowered"] == []
@@ -172,6 +177,7 @@ def test_a_driven_run_keeps_its_holds_until_it_stands_still(runner, lost):
         (window("1") + window("1", start=BEGAN).partition("\n")[2], ["usage.csv:3", "said before"]),
         ("", ["usage.csv:1", "columns are missing"]),
     ],
+    ids=[str(number) for number in range(10)],
 )
 def test_a_report_that_cannot_be_meant_is_refused_with_its_line(tmp_path, text, said):
     path = tmp_path / "usage.csv"
