@@ -100,7 +100,7 @@ def test_a_refund_of_a_call_nobody_heard_of_again_is_noticed(tmp_path: Path) -> 
 
 def test_a_counter_that_starts_anew_is_noticed(tmp_path: Path) -> None:
     stage = Stage(Machine.make(tmp_path / "machine", story.files()))
-    stage.machine.seed_bug("state.py", "epoch=event.epoch,", "epoch=event.epoch, steps=0,")
+    stage.machine.seed_bug("state/fold.py", "epoch=event.epoch,", "epoch=event.epoch, steps=0,")
     found = stage.play(Case("reset", "seeded", (At("before", 40),))).problems
     assert any("summary" in problem for problem in found), found
 
