@@ -82,7 +82,9 @@ class Assembly:
         if not self._ended or not self._reason:
             raise GarbledError("the stream ended before the reply did")
         cut = self._reason in _CUTS
-        if not cut and not all(block.ended for block in self._blocks.values()):
+        # a classifier may stop a reply anywhere, as the limit does
+        broken_off = cut or self._reason == "refusal"
+        if not broken_off and not all(block.ended for block in self._blocks.values()):
             raise GarbledError("a block of the reply did not end")
         texts: list[str] = []
         calls: list[ToolCall] = []
@@ -92,7 +94,7 @@ class Assembly:
                 case "text":
                     texts.append(_whole("".join(block.texts)))
                 case "tool_use":
-                    calls.append(_call(block, cut=cut))
+                    calls.append(_call(block, cut=broken_off))
                 case _ if block.ended:
                     at = sum(map(len, texts))
                     opaque.append(Opaque(provider=self._provider, chars=at, calls=len(calls), data=_json(block)))
@@ -173,7 +175,9 @@ def _json(block: _Block) -> str:
         signature = b"".join([_inside(start.signature), *block.signature])
         whole = b'{"type":"thinking","thinking":"%s","signature":"%s"}' % (thought, signature)
     elif any(block.texts):
-        whole = as_json({**as_map(_decoded(block.start)), "input": _decoded("".join(block.texts).encode())})
+        whole = as_json(
+            {**as_map(_decoded(block.start)), "input": _decoded("".join(block.texts).encode("utf-8", "replace"))}
+        )
     else:
         whole = block.start
     try:

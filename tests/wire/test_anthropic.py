@@ -450,6 +450,14 @@ def test_a_refusal_without_words_is_given_the_providers_own():
     assert done.usage == Usage(7, 1)
 
 
+def test_a_refusal_in_the_middle_of_a_block_is_settled():
+    ended = rb'{"type":"message_delta","delta":{"stop_reason":"refusal"},"usage":{"output_tokens":2}}'
+    with Once(streaming(*WHOLE[:3], ended, WHOLE[-1])) as once:
+        done = send(model(once.url))
+    assert done.reply == Reply(text="Hi.", ending="refused")
+    assert done.usage == Usage(7, 2)
+
+
 def test_a_paused_turn_says_so(provider: ScriptedProvider):
     provider.script = script(Fault.PAUSED)
     assert send(model(provider.root)).reply == Reply(text="Let me look – now.", ending="paused")
