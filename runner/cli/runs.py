@@ -207,8 +207,8 @@ def _whole_picture(found: Picture) -> Iterator[str]:
     if created is not None:
         yield f"spec        {created.spec_path}"
         yield f"workspace   {found.workspace}{f' (a copy of {created.origin})' if created.worktree else ''}"
-        last = f", last called: {state.model}" if state.model not in {"", created.model} else ""
-        yield f"model       {created.model} (prices as of {created.prices_as_of or 'unknown'}){last}"
+        now = f", last called: {state.model}" if state.model not in {"", created.model} else ""
+        yield f"model       {created.model} (prices as of {created.prices_as_of or 'unknown'}){now}"
         began = f"began       {when(found.row.created_at)}"
         yield f"{began}, last event {when(state.at)}, active {format_duration(state.active_ms // 1000)}"
     yield from _money(found)

@@ -58,6 +58,9 @@ def test_a_model_that_is_not_there_is_followed_by_the_next_of_the_list_priced_as
         assert sent[2]["hold"] < sent[1]["hold"]
         assert len(provider.billed) == 3
         assert runner.last()["model"] == "openai/gpt-4.1-mini"
+        shown = runner("show").stdout
+        assert "model       openai/gpt-4.1 (" in shown
+        assert ", last called: openai/gpt-4.1-mini" in shown
 
 
 def test_without_a_list_a_model_that_is_not_there_ends_the_run(runner: Runner):
