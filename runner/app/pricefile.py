@@ -39,4 +39,19 @@ def book(settings: Settings) -> Book:
     except OSError as error:
         raise ConfigError(f"cannot read the prices: {error.strerror}", path=update, hint="mend or remove it") from None
     text = None if path is None else text_of(path)
-    return Book.load(text, path=path, update=taken, servers=settings.served)
+    try:
+        return Book.load(text, path=path, update=taken, servers=settings.served)
+    except ConfigError as error:
+        raise _placed(error, settings) from None
+
+
+def _placed(error: ConfigError, settings: Settings) -> ConfigError:
+    """An error in the prices of a server of the user's, with the file and the line its table begins on."""
+    for name in settings.served:
+        where = f"providers.{name}.models"
+        if str(error.path).endswith(where):
+            place = settings.server_lines[name]
+            file, _, line = place.rpartition(":")
+            error.message = f"{where}: {error.message}"
+            error.path, error.line = (file, int(line)) if line.isdecimal() else (place, None)
+    return error

@@ -86,3 +86,13 @@ def test_a_run_through_litellm_costs_what_its_provider_bills(runner):
         assert len(groq.billed) == 2
         assert done["spent_nano_usd"] == groq.total
         assert OWN.encode() not in b"".join(groq.bodies)
+
+
+def test_a_wrong_price_of_a_server_is_refused_with_the_file_and_its_line(runner):
+    config = runner.state.parent / "config.toml"
+    config.write_text("\n" + CONFIG.format(url="http://127.0.0.1:9", prices='input = "2"\noutput = "much"', more=""))
+    runner.env["RUNNER_CONFIG"] = str(config)
+    done = runner("models")
+    assert done.returncode == 2
+    assert "providers.desk.models: `output` is not a price: 'much'" in done.stderr
+    assert "config.toml:2" in done.stderr
