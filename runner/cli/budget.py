@@ -137,9 +137,10 @@ def set_(
 
 
 def unknown(as_json: AsJson = False) -> int:
-    """List the calls whose outcome nobody knows: dropped, timed out, cut. Each counts with its whole hold.
+    """List the calls whose outcome nobody knows.
 
-    The provider's own usage report says what they cost: runner budget reconcile.
+    They were dropped, timed out or cut, and each counts with its whole hold. The provider's own usage report says
+    what they cost: runner budget reconcile.
 
     Example:
       runner budget unknown --json

@@ -47,9 +47,10 @@ def show(
     prices: Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object, see the reference's page json.")] = False,
 ) -> int:
-    """Show every price of a model: by class of service, by size of the request, by kind of token.
+    """Show every price of a model.
 
-    US dollars per million tokens. A request with more input tokens than a line's ABOVE is billed whole at that line.
+    By class of service, by size of the request and by kind of token, in US dollars per million tokens. A request
+    with more input tokens than a line's ABOVE is billed whole at that line.
 
     Exit codes: 0 shown, 2 no one model with a price has that name.
 
