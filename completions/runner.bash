@@ -3,9 +3,10 @@
 
 _runner_commands() {
     case "$1" in
-    '') reply='init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models doctor where clean completion help' ;;
+    '') reply='init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models prices doctor where clean completion help' ;;
     'spec') reply='check' ;;
-    'budget') reply='show set' ;;
+    'budget') reply='show set unknown reconcile' ;;
+    'prices') reply='show update' ;;
     *) reply='' ;;
     esac
 }
@@ -33,10 +34,15 @@ _runner_options() {
     'budget') reply='-h --help' ;;
     'budget show') reply='--all --json -h --help' ;;
     'budget set') reply='--period --zone --json -h --help' ;;
+    'budget unknown') reply='--json -h --help' ;;
+    'budget reconcile') reply='--from --json -h --help' ;;
     'protect') reply='--accept --json -h --help' ;;
     'config') reply='-m --model --unattended --env-file --prices --worktree --in-place --path --example --json -h --help --max-cost --max-budget-usd --max-tokens --max-calls -n --max-iterations --max-runs --max-steps --max-duration --deadline --no-budget' ;;
-    'models') reply='-m --model --env-file --prices --json -h --help' ;;
-    'doctor') reply='--network --json -h --help' ;;
+    'models') reply='-m --model --env-file --prices --all --json -h --help' ;;
+    'prices') reply='-h --help' ;;
+    'prices show') reply='--env-file --prices --json -h --help' ;;
+    'prices update') reply='--from --lower --json -h --help' ;;
+    'doctor') reply='--network --call --json -h --help' ;;
     'where') reply='--json -h --help' ;;
     'clean') reply='--older-than --all -y --yes --json -h --help' ;;
     'completion') reply='--install -h --help' ;;
@@ -75,6 +81,7 @@ _runner_value() {
     'record -o' | 'record --output') reply='files *' ;;
     'budget set --period') reply='words total day week month' ;;
     'budget set --zone') reply='nothing' ;;
+    'budget reconcile --from') reply='files *' ;;
     'protect --accept') reply='files *' ;;
     'config -m' | 'config --model') reply='asked models;lead replay:' ;;
     'config --env-file') reply='files *' ;;
@@ -89,6 +96,9 @@ _runner_value() {
     'models -m' | 'models --model') reply='asked models;lead replay:' ;;
     'models --env-file') reply='files *' ;;
     'models --prices') reply='files *' ;;
+    'prices show --env-file') reply='files *' ;;
+    'prices show --prices') reply='files *' ;;
+    'prices update --from') reply='files *' ;;
     'clean --older-than') reply='nothing' ;;
     *) reply='' ;;
     esac
@@ -113,11 +123,12 @@ _runner_argument() {
     'record ''0') reply='asked runs' ;;
     'budget set ''0') reply='asked scopes' ;;
     'protect ''0') reply='asked runs' ;;
-    'config '*) reply='words model prices project state_dir unattended worktree tools.env secrets on_stop on_park min_output max_output budget_wait openai_base_url budget.usd budget.tokens budget.calls budget.iterations budget.steps budget.duration budget.deadline budget.idle ANTHROPIC_API_KEY AZURE_OPENAI_API_KEY DEEPSEEK_API_KEY FIREWORKS_API_KEY GEMINI_API_KEY GOOGLE_API_KEY GROQ_API_KEY MISTRAL_API_KEY MOONSHOT_API_KEY OPENAI_API_KEY OPENROUTER_API_KEY TOGETHER_API_KEY XAI_API_KEY ZAI_API_KEY;files *.md' ;;
+    'config '*) reply='words model models prices project state_dir unattended worktree tools.env secrets on_stop on_park min_output max_output budget_wait rate_wait patience idle_timeout call_timeout thinking cache service geo openai_base_url providers budget.usd budget.tokens budget.calls budget.iterations budget.steps budget.duration budget.deadline budget.idle ANTHROPIC_API_KEY AZURE_OPENAI_API_KEY CEREBRAS_API_KEY DEEPSEEK_API_KEY FIREWORKS_API_KEY GEMINI_API_KEY GOOGLE_API_KEY GROQ_API_KEY MISTRAL_API_KEY MOONSHOT_API_KEY OPENAI_API_KEY OPENROUTER_API_KEY TOGETHER_API_KEY XAI_API_KEY ZAI_API_KEY;files *.md' ;;
     'models ''0') reply='asked models' ;;
+    'prices show ''0') reply='asked models;lead replay:' ;;
     'doctor '*) reply='words python packages git state database runs config prices keys network sandbox processes terminal here' ;;
     'completion ''0') reply='words bash zsh fish' ;;
-    'help '*) reply='words init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models doctor where clean completion help' ;;
+    'help '*) reply='words init spec loop resume stop runs show watch top log checkpoints diff apply export rollback record budget protect config models prices doctor where clean completion help' ;;
     *) reply='' ;;
     esac
 }
