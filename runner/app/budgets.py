@@ -161,10 +161,11 @@ def told(changed: Changed) -> list[str]:
     texts.append(f"  used {format_usd(used)}, headroom {format_left(now.room or 0)}")
     if now.overrun:
         until = "" if changed.ends is None else f", or the {now.period} ends ({changed.ends})"
-        texts.append(
-            f"  already {format_usd(now.overrun)} above it: admits no call until the limit is above {format_usd(used)}"
-            f" by what the call may cost{until}"
-        )
+        # a bill above what was held closes a budget that is not used up
+        billed = now.limit >= used
+        what = "were billed above what was held" if billed else "above it"
+        needs = "it is raised" if billed else f"the limit is above {format_usd(used)} by what the call may cost"
+        texts.append(f"  already {format_usd(now.overrun)} {what}: admits no call until {needs}{until}")
     elif changed.ends is not None:
         texts.append(f"  this {now.period} ends {changed.ends}")
     return texts

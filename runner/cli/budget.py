@@ -108,7 +108,7 @@ def set_(
     """Set what all runs of a project, user or model may spend.
 
     It binds running runs too, at their next call, and no flag of a run loosens it. 0 allows nothing. A limit below
-    what is used already admits no call until it is raised or its period ends.
+    what is used already, or with a bill above what was held, admits no call until it is raised or its period ends.
 
     Examples:
       runner budget set project 20 --period day --zone Europe/Berlin

@@ -232,8 +232,14 @@ def set_limit(
 
 
 def relimit(tx: sqlite3.Connection, row: Budget, limit: NanoUsd | None) -> Budget:
-    """Move one budget's limit; `overrun` becomes what lies above it."""
+    """Move one budget's limit; `overrun` becomes what lies above it.
+
+    What a bill broke stands until somebody raises the limit, or takes it away: the same again, or a lower one, asks
+    for no more money to be spent.
+    """
     over = 0 if limit is None else max(0, row.spent + row.unknown + row.held - limit)
+    if limit is not None and row.limit is not None and limit <= row.limit:
+        over = max(over, row.overrun)
     tx.execute("UPDATE budget SET limit_nano = ?, overrun = ? WHERE id = ?", (limit, over, row.id))
     return _budget(tx.execute(f"SELECT {_COLUMNS} FROM budget WHERE id = ?", (row.id,)).fetchone())
 

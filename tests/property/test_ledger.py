@@ -65,10 +65,14 @@ class Ledger(RuleBasedStateMachine):
     )
     def limits(self, scope: Scope, period: Period, limit: int | None, zone: str) -> None:
         with self.database.transaction(durable=False) as tx:
+            before = {row.id: row for row in every_budget(tx)}
             row = ledger.set_limit(tx, scope, period, limit, zone=zone, at=self.at)
             assert row.limit == limit
             used = row.spent + row.unknown + row.held
-            assert row.overrun == (0 if limit is None else max(0, used - limit))
+            least = 0 if limit is None else max(0, used - limit)
+            was = before.get(row.id)
+            raised = limit is None or was is None or was.limit is None or limit > was.limit
+            assert row.overrun == least if raised else row.overrun >= max(least, was.overrun if was else 0)
 
     @rule(hours=st.integers(1, 60))
     def time_passes(self, hours: int) -> None:

@@ -195,6 +195,18 @@ def test_a_limit_below_what_is_used_closes_the_budget_and_a_higher_one_opens_it(
     assert limit(tx, None).room is None
 
 
+@pytest.mark.parametrize("period", [Period.TOTAL, Period.DAY])
+def test_an_overrun_stands_until_the_limit_rises(tx: sqlite3.Connection, period: Period):
+    limit(tx, 1000, period)
+    call(tx, "1.1.1", 60)
+    end(tx, "1.1.1", "settled", 75)
+    # a bill above its hold: the same limit again, or a lower one, says nothing about it
+    assert [limit(tx, amount, period).overrun for amount in (1000, 900, 70)] == [15, 15, 15]
+    assert isinstance(ask(now(tx, period)), Short)
+    assert limit(tx, 71, period).overrun == 4
+    assert (limit(tx, 72, period).overrun, limit(tx, 100, period).overrun, limit(tx, 100, period).room) == (3, 0, 25)
+
+
 @pytest.mark.parametrize(
     ("period", "zone", "at", "name"),
     [
