@@ -14,18 +14,20 @@ from runner.errors import ConfigError, closest
 from runner.values import Ms, NanoUsd
 
 _REQUEST = ("request_id", "cost_usd")
+_MODEL = (*_REQUEST, "model")
 _WINDOW = ("start", "end", "model", "cost_usd")
-_HEADERS = f"The first line is {','.join(_REQUEST)} or {','.join(_WINDOW)}."
+_HEADERS = f"The first line is {','.join(_REQUEST)} (and model, if you like) or {','.join(_WINDOW)}."
 _NANO = 1_000_000_000
 _MOST_USD = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request's own cost."""
+    """One request's own cost. `model` "" says that its id is enough to know it by."""
 
     request_id: str
     cost: NanoUsd
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def read(path: Path) -> list[Evidence]:
 
 
 def _columns(names: Sequence[str], path: Path) -> tuple[str, ...]:
-    for known in (_REQUEST, _WINDOW):
+    for known in (_REQUEST, _MODEL, _WINDOW):
         if sorted(names) == sorted(known):
             return known
     every = (*_WINDOW, "request_id")
@@ -84,8 +86,8 @@ def _row(row: Mapping[str | None, object], columns: tuple[str, ...], path: Path,
     if None in row or not all(said.values()):
         raise ConfigError("this row has too many or too few values", path=path, line=line, hint=_HEADERS)
     cost = _cost(said["cost_usd"], path, line)
-    if columns == _REQUEST:
-        return Request(request_id=said["request_id"], cost=cost)
+    if columns != _WINDOW:
+        return Request(request_id=said["request_id"], cost=cost, model=said.get("model", ""))
     start, end = _time(said["start"], path, line), _time(said["end"], path, line)
     if start >= end:
         raise ConfigError("this span of time ends before it begins", path=path, line=line, hint=_HEADERS)
@@ -95,7 +97,9 @@ def _row(row: Mapping[str | None, object], columns: tuple[str, ...], path: Path,
 def _same(one: Evidence, other: Evidence) -> bool:
     if isinstance(one, Window) and isinstance(other, Window):
         return one.overlaps(other)
-    return isinstance(one, Request) and isinstance(other, Request) and one.request_id == other.request_id
+    if isinstance(one, Window) or isinstance(other, Window):
+        return False
+    return (one.request_id, one.model) == (other.request_id, other.model)
 
 
 def _cost(text: str, path: Path, line: int) -> NanoUsd:

@@ -1,13 +1,15 @@
 """Calls whose outcome nobody knows, and what a provider's report says they cost.
 
-Their full holds count until evidence lowers them. Two kinds of it: a request's own cost, exactly; and what a model
-cost in a span of time, of which the calls that are known took their part, so that no more than the rest can be of those
-that are not. Nothing is lowered by less than such a row, and each lowering is an event of its run.
+Their full holds count until evidence lowers them. Two kinds of it: a request's own cost, exactly, where only one call
+ever had that id; and what a model cost in a span of time, which none of its calls can have cost more than. What other
+calls took of that bill is not subtracted: nobody knows here which of them are on it, and a project that counts one of
+two lost calls must not count less than was billed for it. Nothing is lowered by less than such a row, and each lowering
+is an event of its run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.app.clock import SystemClock
@@ -103,44 +105,52 @@ def apply(access: Access, rows: Sequence[Evidence], *, source: str) -> list[Lowe
     keep their holds.
     """
     waiting = pending(access)
-    found = [*_by_request(waiting, rows)]
-    named = {one.pending.request_id for one in found}
-    rest = [one for one in waiting if not one.request_id or one.request_id not in named]
-    # what single requests cost is part of what their model cost
-    done = [_written(access, one, source) for one in found]
+    found = [*_by_request(access, waiting, rows)]
+    named = [one.pending for one in found]
+    rest = [one for one in waiting if one not in named]
     for row in rows:
         if isinstance(row, Window):
-            done += [_written(access, one, source) for one in _by_window(access, rest, row)]
-    return done
+            found += _by_window(rest, row)
+    return [one if one.why else _written(access, one, source) for one in found]
 
 
-def _by_request(waiting: Sequence[Pending], rows: Sequence[Evidence]) -> Iterator[Lowered]:
-    costs = {row.request_id: row.cost for row in rows if isinstance(row, Request)}
-    for one in waiting:
-        if one.request_id in costs:
-            yield Lowered(pending=one, cost=costs[one.request_id], evidence=f"request {one.request_id}")
+def _by_request(access: Access, waiting: Sequence[Pending], rows: Sequence[Evidence]) -> Iterator[Lowered]:
+    """What single requests cost, each for the one call that ever had its id, whatever became of that call.
+
+    A row that may be about another call as well is none about this one: some gateways give an id more than once.
+    """
+    wanted = {one.request_id for one in waiting if one.request_id}
+    asked = [row for row in rows if isinstance(row, Request) and row.request_id in wanted]
+    had = _named(access, {row.request_id for row in asked}) if asked else {}
+    for row in asked:
+        calls = {where for where, model in had[row.request_id].items() if row.model in {"", model}}
+        for one in waiting:
+            if one.request_id == row.request_id and (one.run, one.call) in calls:
+                others = sorted(calls - {(one.run, one.call)})
+                told = ", ".join(f"call {call} of run {run}" for run, call in others)
+                why = f"{told} had the id {row.request_id}, too: nobody knows whose cost this is" if told else ""
+                yield Lowered(pending=one, cost=row.cost, evidence=f"request {row.request_id}", why=why)
 
 
-def _by_window(access: Access, waiting: Sequence[Pending], window: Window) -> Iterator[Lowered]:
-    """Let calls of a span share what is left of its bill, the oldest first; none that keeps its hold is named."""
+def _named(access: Access, ids: Collection[str]) -> dict[str, dict[tuple[str, str], str]]:
+    """Every call that ever had one of these ids, as run and call, with its model."""
+    found: dict[str, dict[tuple[str, str], str]] = {name: {} for name in ids}
+    calls = [one for one in journal.requests(access.database) if one[2] in found]
+    with access.database.transaction(durable=False) as tx:
+        for run, call, name in calls:
+            found[name][run, call] = ledger.model_of(tx, run=run, call=call)
+    return found
+
+
+def _by_window(waiting: Sequence[Pending], window: Window) -> Iterator[Lowered]:
+    """Lower each call of a span to its whole bill at most; none that keeps its hold is named."""
     if window.end + SETTLED_AFTER > SystemClock().now():
         return
     last = window.end - LONGEST_CALL
-    # a recording's calls were paid for in no span of time
-    played = {
-        row.id for row in journal.runs(access.database) if str(row.summary.get("model", "")).startswith("replay:")
-    }
-    with access.database.transaction(durable=False) as tx:
-        costs = ledger.settled(tx, window.model, start=window.start, last=last)
-    known = sum(cost for run, cost in costs.items() if run not in played)
-    left = max(0, window.cost - known)
-    evidence = f"{window.model} was billed {format_usd(window.cost)} in that time, {format_usd(known)} of it known"
+    evidence = f"{window.model} was billed {format_usd(window.cost)} in that time"
     for one in waiting:
-        if one.model == window.model and window.start <= one.at <= last:
-            cost = min(one.hold, left)
-            left -= cost
-            if cost < one.hold:
-                yield Lowered(pending=one, cost=cost, evidence=evidence)
+        if one.model == window.model and window.start <= one.at <= last and window.cost < one.hold:
+            yield Lowered(pending=one, cost=window.cost, evidence=evidence)
 
 
 def _written(access: Access, one: Lowered, source: str) -> Lowered:

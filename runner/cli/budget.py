@@ -170,9 +170,10 @@ def reconcile(
 ) -> int:
     """Lower what unknown calls count for, by a provider's usage report.
 
-    CSV, its first line `request_id,cost_usd` for single requests, or `start,end,model,cost_usd` for all calls of a
-    model in a span of time (UTC, ended a day ago at least): unknown calls of that span share what its known calls leave
-    of the bill. Each lowering is an event of its run, with the report's name. Nothing is lowered without such a row.
+    CSV, its first line `request_id,cost_usd` for single requests (a column `model` may say more), or
+    `start,end,model,cost_usd` for all calls of a model in a span of time (UTC, ended a day ago at least): an unknown
+    call of that span counts with the whole bill at most. An id that several calls had is evidence for none of them.
+    Each lowering is an event of its run, with the report's name. Nothing is lowered without such a row.
 
     Exit codes: 0 done, 2 the report cannot be read, 75 a run is being driven, and keeps its holds until the next time.
 

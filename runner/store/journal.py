@@ -172,6 +172,23 @@ def has_mail(database: Database, run: str) -> bool:
     return bool(database.query("SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL LIMIT 1", (run,)))
 
 
+# by whatever way a call ended; JSON is taken apart here because a settled call's body holds its whole reply
+_REQUESTS = """
+SELECT run, printf('%d.%d.%d', json_extract(body, '$.call.iteration'), json_extract(body, '$.call.step'),
+  json_extract(body, '$.call.attempt')), json_extract(body, '$.request_id')
+FROM event WHERE kind IN ('CallSettled', 'CallUnknown', 'CallReleased') AND json_extract(body, '$.request_id') <> ''
+"""
+
+
+def requests(database: Database) -> Iterator[tuple[str, str, str]]:
+    """Run, call and the provider's name for it, of every call that ever got one, those of forgotten runs as well."""
+    for run, call, name in database.query(_REQUESTS):
+        yield str(run), str(call), str(name)
+    for row in map(_run_row, database.query(_RUN)):
+        for call, name in msgspec.convert(row.summary.get("requests", {}), dict[str, str]).items():
+            yield row.id, call, name
+
+
 def stop_waits(database: Database, run: str) -> bool:
     """Whether a stop waits in a run's inbox."""
     sql = "SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL AND kind = 'StopAsked' LIMIT 1"
@@ -179,9 +196,13 @@ def stop_waits(database: Database, run: str) -> bool:
 
 
 def forget(tx: sqlite3.Connection, run: str) -> None:
-    """Forget what a run did. What it spent stays in the ledger, and its row with it: no cap ever starts anew."""
+    """Forget what a run did. What it spent stays in the ledger, and its row with it: no cap ever starts anew.
+
+    So do the providers' names of its requests: what one of them was billed is evidence for no other call.
+    """
     (text,) = tx.execute("SELECT summary FROM run WHERE id = ?", (run,)).fetchone()
-    summary = {**msgspec.json.decode(str(text), type=dict[str, object]), "cleaned": True}
+    named = {str(call): str(name) for _, call, name in tx.execute(f"{_REQUESTS} AND run = ?", (run,))}
+    summary = {**msgspec.json.decode(str(text), type=dict[str, object]), "cleaned": True, "requests": named}
     tx.execute("DELETE FROM event WHERE run = ?", (run,))
     tx.execute("DELETE FROM inbox WHERE run = ?", (run,))
     tx.execute("UPDATE run SET summary = ? WHERE id = ?", (msgspec.json.encode(summary).decode(), run))

@@ -427,10 +427,7 @@ def named(tx: sqlite3.Connection) -> set[Scope]:
     return {Scope(ScopeKind(kind), str(name)) for kind, name in rows}
 
 
-def settled(tx: sqlite3.Connection, model: str, *, start: Ms, last: Ms) -> dict[str, NanoUsd]:
-    """What each run's settled calls with a model cost, of those held from `start` to `last`, both included."""
-    rows = tx.execute(
-        "SELECT run, SUM(cost) FROM entry WHERE state = 'settled' AND model = ? AND at BETWEEN ? AND ? GROUP BY run",
-        (model, start, last),
-    )
-    return {str(run): int(cost) for run, cost in rows}
+def model_of(tx: sqlite3.Connection, *, run: str, call: str) -> str:
+    """The model an entry was held for; "" where there is none."""
+    found = tx.execute("SELECT model FROM entry WHERE run = ? AND call = ?", (run, call)).fetchone()
+    return "" if found is None else str(found[0])
