@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Any: what is inside is JSON, and the test that reads it says what it expects there
+Json = dict[str, Any]
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Runner:
         """Run the user's own git in the workspace."""
         return subprocess.run(["git", *args], cwd=self.cwd, check=True, capture_output=True, text=True).stdout
 
-    def last(self) -> dict[str, object]:
+    def last(self) -> Json:
         """The newest run, as its driver last summed it up."""
         import sqlite3
 
@@ -93,13 +95,13 @@ class Runner:
             connection.close()
         return json.loads(text)
 
-    def events(self, kind: str | None = None) -> list[dict[str, object]]:
+    def events(self, kind: str | None = None) -> list[Json]:
         """The newest run's log, or its events of one kind."""
         path = max(self.state.glob("runs/*/log.jsonl"))
         lines = [json.loads(line) for line in path.read_text().split("\n") if line]
         return [line for line in lines if kind is None or line["kind"] == kind]
 
-    def json(self, *args: str) -> dict[str, object]:
+    def json(self, *args: str) -> Json:
         """Run a command that prints one JSON object; fail with what it said if it did not."""
         done = self(*args)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_a_request_that_does_not_fit_by_its_bytes_leaves_when_the_providers_coun
     runner: Runner, ratio: float, fits: bool
 ):
     lines = ({"recording": 1, "model": "anthropic/claude-haiku-4-5"}, SAYS)
-    recording = Recording.parse("".join(json.dumps(one) + "\n" for one in lines), "r")
+    recording = Recording.parse("".join(json.dumps(one) + "\n" for one in lines), Path("r"))
     with ScriptedProvider(Script(recording=recording, count_ratio=ratio)) as provider:
         runner.env |= {"ANTHROPIC_API_KEY": "sk-ant-none-0123456789", "ANTHROPIC_BASE_URL": provider.root}
         runner.write("spec.md", SPEC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,10 @@ as_of = 2026-11-01
 """
 
 
-def script(*replies: dict[str, object], **more: object) -> Script:
+def script(*replies: dict[str, object], faults: tuple[Fault | None, ...] = (), provider: str = "") -> Script:
     lines = ({"recording": 1, "model": "openai/gpt-5-mini"}, *replies)
-    return Script(recording=Recording.parse("".join(json.dumps(one) + "\n" for one in lines), "r"), **more)
+    recording = Recording.parse("".join(json.dumps(one) + "\n" for one in lines), Path("r"))
+    return Script(recording=recording, faults=faults, provider=provider)
 
 
 def entries(runner: Runner) -> list[tuple[str, str, int]]:

@@ -15,11 +15,11 @@ DONE = {"otherwise": True, "text": "That is all.\n<promise>COMPLETE</promise>"}
 LOOK = {"iteration": 1, "step": 1, "tools": [{"name": "list_files", "arguments": {}}]}
 
 
-def provider_of(runner: Runner, *faults: Fault | None, **more: int) -> ScriptedProvider:
+def provider_of(runner: Runner, *faults: Fault | None, retry_after_s: int = 1) -> ScriptedProvider:
     """A provider with these faults first, which is the one the command calls."""
     lines = ({"recording": 1, "model": "openai/gpt-4.1"}, LOOK, DONE)
     recording = Recording.parse("".join(json.dumps(line) + "\n" for line in lines), Path("replies.jsonl"))
-    provider = ScriptedProvider(Script(recording=recording, faults=faults, **more))
+    provider = ScriptedProvider(Script(recording=recording, faults=faults, retry_after_s=retry_after_s))
     runner.env |= {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
     return provider
 

@@ -67,7 +67,7 @@ def outcome(runner: Runner) -> dict[str, object]:
     """What a run came to: its verdict, its money and its trees."""
     shown = runner.json("show", "--json")
     points = json.loads(runner("checkpoints", "--json").stdout)
-    checks = [(one["name"], one["score"]) for one in shown["checks"]]  # type: ignore[attr-defined]  # JSON
+    checks = [(one["name"], one["score"]) for one in shown["checks"]]
     money = {name: shown[name] for name in ("spent_nano_usd", "calls", "iterations", "steps")}
     verdict = {name: shown[name] for name in ("stop_reason", "verified", "score")}
     last = points[-1]["tree"]
