@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
+from typing import Literal, TypedDict, get_args
 
 from runner import loop
 from runner.agent.conversation import Conversation
@@ -15,6 +16,7 @@ from runner.loop.perform import perform
 from runner.loop.world import Engine, World
 from runner.models import catalog
 from runner.models.catalog import Choice, Server
+from runner.models.server import Api
 from runner.policy.model import Policy
 from runner.ports import Model
 from runner.pricing.book import Book, Entry
@@ -24,7 +26,7 @@ from runner.state import State
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import create_run, take_over
-from runner.testing.bill import Listed
+from runner.testing.bill import Class, Listed
 from runner.testing.fakes import FakeClock
 from runner.testing.provider import ScriptedProvider
 from runner.values import CallId, Limits, Scope, ScopeKind, StopReason
@@ -33,8 +35,6 @@ from tests.soak.spend_driver import PROMISE, StillChecks, StillGuard, StillTexts
 KEY = "sk-of-the-lab-0123456789abcdef"
 STANDARD = Asks()
 RULES = Policy()
-_PICO = {"input": "input", "output": "output", "cached": "cached", "write": "cache_write", "write_1h": "cache_write_1h",
-         "write_12h": "cache_write_12h", "reasoning": "reasoning"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,31 @@ class Sold:
 
 
 def _price(usd: Mapping[str, str]) -> Price:
-    known = {_PICO[name]: int(Fraction(value) * 1_000_000) for name, value in usd.items()}
-    # what has no price of its own is charged as plain input
-    return Price(**{"cached": known["input"], "cache_write": known["input"], **known})
+    known = {name: int(Fraction(value) * 1_000_000) for name, value in usd.items()}
+    assert known.keys() <= set(get_args(Class))
+    return Price(
+        input=known["input"],
+        output=known["output"],
+        # what has no price of its own is charged as plain input
+        cached=known.get("cached", known["input"]),
+        cache_write=known.get("write", known["input"]),
+        cache_write_1h=known.get("write_1h"),
+        cache_write_12h=known.get("write_12h"),
+        reasoning=known.get("reasoning"),
+    )
 
 
 PLAIN = Sold({"input": "3", "output": "15", "cached": "0.3", "write": "3.75", "write_1h": "6"})
+
+
+class Listing(TypedDict, total=False):
+    """What the book says of an adapter's model beside its price."""
+
+    api: str
+    thinking: str
+    allowance: int
+    tools_allowance: int
+    thinking_allowance: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ class Adapter:
     name: str
     model: str
     make: Callable[..., Model]
-    entry: Mapping[str, object] = field(default_factory=dict)
+    entry: Listing = field(default_factory=Listing)
     thinking: str = "off"
     lives: tuple[str, ...] = ("",)
 
@@ -99,7 +118,9 @@ def _built(choice: Callable[[ScriptedProvider], Choice]) -> Callable[..., Model]
     return make
 
 
-def _served(name: str, kind: str, api: str, key: str, *, root: bool = False) -> Callable[..., Model]:
+def _served(
+    name: str, kind: Literal["chat", "anthropic"], api: Api, key: str, *, root: bool = False
+) -> Callable[..., Model]:
     """A server of the user's by its address."""
 
     def choice(provider: ScriptedProvider) -> Choice:

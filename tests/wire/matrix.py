@@ -66,8 +66,14 @@ class Bench:
         lab.begin(PROMPT, system=f"Be good in run {self._runs}. " * 300 if script.cache else "Be good.")
         return lab
 
-    def script(self, *faults: Fault | None, **more: object) -> Script:
-        return Script(recording=RECORDING, faults=faults, key=KEY, **more)
+    def script(
+        self, *faults: Fault | None, random_usage: bool = False, seed: int = 0, cache: bool = False,
+        count_ratio: float | None = None,
+    ) -> Script:  # fmt: skip
+        return Script(
+            recording=RECORDING, faults=faults, key=KEY, random_usage=random_usage, seed=seed, cache=cache,
+            count_ratio=count_ratio,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -134,7 +140,9 @@ def thinking(bench: Bench, adapter: Adapter) -> str:
     )  # fmt: skip
     answered(lab, 2)
     first, second = lab.events(facts.CallSettled)
-    assert first.usage.reasoning_tokens == lab.provider.billed[0].usage.reasoning_tokens > 0
+    billed = lab.provider.billed[0].usage
+    assert billed is not None
+    assert first.usage.reasoning_tokens == billed.reasoning_tokens > 0
     kept = len(first.reply.opaque)
     if not kept:
         return "settled: counted, not sent back"
