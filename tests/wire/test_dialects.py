@@ -8,6 +8,24 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+from anthropic.types import (
+    MessageParam,
+    RedactedThinkingBlock,
+    TextBlock,
+    TextBlockParam,
+    ThinkingBlock,
+    ThinkingConfigParam,
+    ToolParam,
+    ToolResultBlockParam,
+    ToolUseBlock,
+)
+from openai.types.chat import ChatCompletionMessageFunctionToolCall
+from openai.types.responses import (
+    EasyInputMessageParam,
+    ResponseFunctionToolCall,
+    ResponseIncompleteEvent,
+    ResponseOutputMessage,
+)
 
 from runner.models.recording import Recording
 from runner.testing.bill import Listed, NotSoldError, charge, in_nano
@@ -27,7 +45,7 @@ PRICES = {
     "anthropic/m": Listed.of(input="5", output="25", cached="0.5", write="6.25", write_1h="10"),
     "openai/m": Listed.of(input="5", output="25", cached="0.5", write="6.25"),
 }
-TOOL = {"name": "run", "description": "Run.", "input_schema": {"type": "object"}}
+TOOL: ToolParam = {"name": "run", "description": "Run.", "input_schema": {"type": "object"}}
 
 
 @pytest.fixture
@@ -36,10 +54,17 @@ def provider() -> Iterator[ScriptedProvider]:
         yield running
 
 
-def messages(provider: ScriptedProvider, given: list[dict], **more) -> anthropic.types.Message:
+def messages(
+    provider: ScriptedProvider,
+    given: list[MessageParam],
+    *,
+    thinking: ThinkingConfigParam | anthropic.Omit = anthropic.omit,
+    system: list[TextBlockParam] | anthropic.Omit = anthropic.omit,
+) -> anthropic.types.Message:
     client = anthropic.Anthropic(api_key="k", base_url=provider.root, max_retries=0)
-    asked = {"model": "m", "max_tokens": 9000, "tools": [TOOL], "messages": given, **more}
-    with client.messages.stream(**asked) as stream:
+    with client.messages.stream(
+        model="m", max_tokens=9000, tools=[TOOL], messages=given, thinking=thinking, system=system
+    ) as stream:
         return stream.get_final_message()
 
 
@@ -49,24 +74,28 @@ def responses(provider: ScriptedProvider, given: list, **more) -> openai.types.r
         return stream.get_final_response()
 
 
-ASK = {"role": "user", "content": "Iteration 1\nGo."}
+GO = "Iteration 1\nGo."
+ASK: MessageParam = {"role": "user", "content": GO}
+GIVEN: EasyInputMessageParam = {"role": "user", "content": GO}
 
 
 def test_messages_come_with_signed_thinking_and_go_on_only_when_it_comes_back_unchanged(provider: ScriptedProvider):
-    thinking = {"type": "enabled", "budget_tokens": 2000}
+    thinking: ThinkingConfigParam = {"type": "enabled", "budget_tokens": 2000}
     first = messages(provider, [ASK], thinking=thinking)
-    assert [block.type for block in first.content] == ["thinking", "redacted_thinking", "text", "tool_use"]
-    assert (first.stop_reason, first.content[3].input) == ("tool_use", {"argv": ["ls", "ä"]})
-    said = [block.model_dump(exclude_none=True, include={"type", "thinking", "signature", "data", "text", "id", "name", "input"})
-            for block in first.content]  # fmt: skip
-    result = {"type": "tool_result", "tool_use_id": first.content[3].id, "content": "ok"}
-    whole = [ASK, {"role": "assistant", "content": said}, {"role": "user", "content": [result]}]
-    assert messages(provider, whole, thinking=thinking).stop_reason == "end_turn"
-    for changed in (
-        [ASK, {"role": "assistant", "content": [{**said[0], "thinking": "x"}, *said[1:]]}, whole[2]],
-        whole[:2],
-        [ASK, {"role": "user", "content": [{"type": "text", "text": " "}]}],
-    ):
+    thought, hidden, text, call = first.content
+    assert isinstance(thought, ThinkingBlock)
+    assert isinstance(hidden, RedactedThinkingBlock)
+    assert isinstance(text, TextBlock)
+    assert isinstance(call, ToolUseBlock)
+    assert (first.stop_reason, call.input) == ("tool_use", {"argv": ["ls", "ä"]})
+    result: ToolResultBlockParam = {"type": "tool_result", "tool_use_id": call.id, "content": "ok"}
+    said: MessageParam = {"role": "assistant", "content": first.content}
+    done: MessageParam = {"role": "user", "content": [result]}
+    assert messages(provider, [ASK, said, done], thinking=thinking).stop_reason == "end_turn"
+    other = thought.model_copy(update={"thinking": "x"})
+    altered: MessageParam = {"role": "assistant", "content": [other, hidden, text, call]}
+    blank: MessageParam = {"role": "user", "content": [{"type": "text", "text": " "}]}
+    for changed in ([ASK, altered, done], [ASK, said], [ASK, blank]):
         with pytest.raises(anthropic.BadRequestError):
             messages(provider, changed, thinking=thinking)
     with pytest.raises(anthropic.BadRequestError, match="less than"):
@@ -83,13 +112,15 @@ def test_messages_end_in_every_way(provider: ScriptedProvider, fault: Fault, sto
 
 
 def test_responses_seal_their_reasoning(provider: ScriptedProvider):
-    first = responses(provider, [ASK], reasoning={"effort": "low"})
+    first = responses(provider, [GIVEN], reasoning={"effort": "low"})
     assert [item.type for item in first.output] == ["reasoning", "message", "function_call"]
     assert first.status == "completed"
     said = [item.model_dump(exclude_none=True) for item in first.output]
-    done = {"type": "function_call_output", "call_id": first.output[2].call_id, "output": "ok"}
-    assert responses(provider, [ASK, *said, done]).output_text == "Done."
-    for changed in ([ASK, {**said[0], "encrypted_content": "x"}, *said[1:], done], [ASK, *said], [ASK, done]):
+    call = first.output[2]
+    assert isinstance(call, ResponseFunctionToolCall)
+    done = {"type": "function_call_output", "call_id": call.call_id, "output": "ok"}
+    assert responses(provider, [GIVEN, *said, done]).output_text == "Done."
+    for changed in ([GIVEN, {**said[0], "encrypted_content": "x"}, *said[1:], done], [GIVEN, *said], [GIVEN, done]):
         with pytest.raises(openai.BadRequestError):
             responses(provider, changed)
     assert [entry.step for entry in provider.billed] == [1, 2]
@@ -98,10 +129,16 @@ def test_responses_seal_their_reasoning(provider: ScriptedProvider):
 def test_a_cut_response_is_incomplete_and_a_refusal_is_one(provider: ScriptedProvider):
     provider.script = Script(recording=RECORDING, faults=(Fault.TRUNCATED, Fault.REFUSAL))
     client = openai.OpenAI(api_key="k", base_url=provider.url, max_retries=0)
-    *_, last = client.responses.create(model="m", max_output_tokens=900, input=[ASK], stream=True)
+    *_, last = client.responses.create(model="m", max_output_tokens=900, input=[GIVEN], stream=True)
+    assert isinstance(last, ResponseIncompleteEvent)
     assert last.type == "response.incomplete"
-    assert (last.response.incomplete_details.reason, last.response.usage.output_tokens) == ("max_output_tokens", 900)
-    assert responses(provider, [ASK]).output[0].content[0].type == "refusal"
+    details, usage = last.response.incomplete_details, last.response.usage
+    assert details is not None
+    assert usage is not None
+    assert (details.reason, usage.output_tokens) == ("max_output_tokens", 900)
+    message = responses(provider, [GIVEN]).output[0]
+    assert isinstance(message, ResponseOutputMessage)
+    assert message.content[0].type == "refusal"
 
 
 def test_counting_is_free_and_agrees_with_what_is_billed(provider: ScriptedProvider):
@@ -111,35 +148,39 @@ def test_counting_is_free_and_agrees_with_what_is_billed(provider: ScriptedProvi
     billed = messages(provider, [ASK]).usage.input_tokens
     assert counted < billed < counted + 40  # it also has a limit and wants a stream
     other = openai.OpenAI(api_key="k", base_url=provider.url, max_retries=0)
-    assert other.responses.input_tokens.count(model="m", input=[ASK]).input_tokens > 10
+    assert other.responses.input_tokens.count(model="m", input=[GIVEN]).input_tokens > 10
     assert (len(provider.counted), len(provider.billed)) == (2, 1)
 
 
 @pytest.mark.parametrize(("ttl", "write"), [("5m", "6.25"), ("1h", "10")])
 def test_a_marked_prefix_is_written_once_and_read_afterwards_at_its_own_prices(provider: ScriptedProvider, ttl, write):
     provider.script = Script(recording=RECORDING, cache=True, count_ratio=0.25)
-    mark = {"cache_control": {"type": "ephemeral", "ttl": ttl}}
-    system = [{"type": "text", "text": "Be good. " * 1000, **mark}]
+    system: list[TextBlockParam] = [
+        {"type": "text", "text": "Be good. " * 1000, "cache_control": {"type": "ephemeral", "ttl": ttl}}
+    ]
     first, second = (messages(provider, [ASK], system=system).usage for _ in range(2))
     assert first.cache_read_input_tokens == 0
-    assert first.cache_creation_input_tokens > 2000
-    assert (second.cache_read_input_tokens, second.cache_creation_input_tokens) == (
-        first.cache_creation_input_tokens,
-        0,
-    )
-    assert first.cache_creation.model_dump()[f"ephemeral_{ttl}_input_tokens"] == first.cache_creation_input_tokens
-    usage = provider.billed[0].usage
-    tokens = {"5": first.input_tokens, write: first.cache_creation_input_tokens, "25": usage.output_tokens}
-    exact = sum(Fraction(price) * count for price, count in tokens.items()) / 1_000_000
+    written, lives, usage = first.cache_creation_input_tokens, first.cache_creation, provider.billed[0].usage
+    assert written is not None
+    assert written > 2000
+    assert (second.cache_read_input_tokens, second.cache_creation_input_tokens) == (written, 0)
+    assert lives is not None
+    assert lives.model_dump()[f"ephemeral_{ttl}_input_tokens"] == written
+    assert usage is not None
+    tokens = {"5": first.input_tokens, write: written, "25": usage.output_tokens}
+    exact = sum((Fraction(price) * count for price, count in tokens.items()), Fraction()) / 1_000_000
     assert provider.billed[0].billed_nano_usd == in_nano(exact)
 
 
 def test_what_openai_kept_of_an_earlier_request_is_read(provider: ScriptedProvider):
     provider.script = Script(recording=RECORDING, cache=True, count_ratio=0.25)
-    given = [{"role": "system", "content": "Be good. " * 1000}, ASK]
-    first, second = (responses(provider, given).usage.input_tokens_details for _ in range(2))
-    assert first.cached_tokens == 0 < first.cache_write_tokens
-    assert second.cached_tokens == first.cache_write_tokens
+    given = [{"role": "system", "content": "Be good. " * 1000}, GIVEN]
+    first, second = (responses(provider, given).usage for _ in range(2))
+    assert first is not None
+    assert second is not None
+    written = first.input_tokens_details.cache_write_tokens
+    assert first.input_tokens_details.cached_tokens == 0 < written
+    assert second.input_tokens_details.cached_tokens == written
 
 
 def test_every_class_of_a_bill_has_its_own_price():
@@ -163,9 +204,14 @@ def test_every_class_of_a_bill_has_its_own_price():
 
 def test_a_whole_reply_needs_no_stream(provider: ScriptedProvider):
     client = openai.OpenAI(api_key="k", base_url=provider.url, max_retries=0)
-    chat = client.chat.completions.create(model="m", max_tokens=500, messages=[ASK])
-    assert json.loads(chat.choices[0].message.tool_calls[0].function.arguments) == {"argv": ["ls", "ä"]}
-    done = client.responses.create(model="m", max_output_tokens=500, input="Iteration 1\nGo.")
+    chat = client.chat.completions.create(model="m", max_tokens=500, messages=[{"role": "user", "content": GO}])
+    calls = chat.choices[0].message.tool_calls
+    assert calls
+    assert isinstance(calls[0], ChatCompletionMessageFunctionToolCall)
+    assert json.loads(calls[0].function.arguments) == {"argv": ["ls", "ä"]}
+    done = client.responses.create(model="m", max_output_tokens=500, input=GO)
     assert done.output_text == "Let me look."
     other = anthropic.Anthropic(api_key="k", base_url=provider.root, max_retries=0)
-    assert other.messages.create(model="m", max_tokens=500, messages=[ASK]).content[0].text == "Let me look."
+    block = other.messages.create(model="m", max_tokens=500, messages=[ASK]).content[0]
+    assert isinstance(block, TextBlock)
+    assert block.text == "Let me look."
