@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -93,7 +94,7 @@ class Bench:
     clock: FakeClock
     world: World | None = None
 
-    def run(self, *engines: Engine, **policy: object) -> StopKind:
+    def run(self, *engines: Engine, contexts: tuple[int, ...] = ()) -> StopKind:
         files = FakeWorkspace()
         models = [one.model for one in engines]
         self.world = World(
@@ -118,8 +119,8 @@ class Bench:
                 conversation.apply(stamped.event)
         self.recorder.listen(lambda stamped, _: conversation.apply(stamped.event))
         counts = tuple(one.can_count for one in models)
-        rules = {"promise": "", "engines": len(engines), "can_count": counts, **policy}
-        return loop.run(self.recorder, replace(Policy(), **rules), self.world).kind
+        policy = Policy(promise="", engines=len(engines), can_count=counts, contexts=contexts)
+        return loop.run(self.recorder, policy, self.world).kind
 
     def events(self, *kinds: type[Event]) -> list[Event]:
         found = (journal.known("r", row) for row in journal.rows(self.database, "r"))
@@ -309,7 +310,18 @@ def test_a_request_the_provider_calls_too_long_ends_the_iteration_and_not_the_ru
     assert [one.ending for one in bench.events(facts.IterationFinished)] == ["context", "answered"]
 
 
-def conversation(model: Wired, **entry: object) -> Conversation:
+class Listing(TypedDict, total=False):
+    """What the book says of a model beside its price."""
+
+    allowance: int
+    tools_allowance: int
+    thinking_allowance: int
+    count: str
+    tokenizer: str
+    local: bool
+
+
+def conversation(model: Wired, **entry: Unpack[Listing]) -> Conversation:
     """An iteration that was begun and has one settled call, of 100 tokens in and 50 out."""
     said = Conversation((model,), (replace(entry_of(model.name, CHEAP), **entry),))
     said.apply(facts.IterationStarted(iteration=1, system="s", prompt="a long prompt " * 50))

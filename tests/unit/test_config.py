@@ -550,7 +550,7 @@ def test_the_reference_lists_every_key_and_every_variable() -> None:
         assert f"| `{key.name}` | {key.kind} | {key.default} | {key.about} |" in text
     for name, about in VARIABLES.items():
         assert f"| `{name}` | {about} |" in text
-    for key, about in SERVER_KEYS.items():
-        assert f"| `providers.NAME.{key}` | {about} |" in text
+    for name, about in SERVER_KEYS.items():
+        assert f"| `providers.NAME.{name}` | {about} |" in text
     rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert {*KEYS, *VARIABLES, *KNOWN_KEYS, *(f"providers.NAME.{key}" for key in SERVER_KEYS)} == set(rows)

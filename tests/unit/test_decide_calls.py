@@ -193,7 +193,8 @@ def test_patience_with_a_busy_provider_ends_and_the_run_parks_until_the_next_att
     patient = replace(CHECKED, patience_ms=100_000)
     roomy = facts.LimitsSet(limits=Limits())
     assert next_after(BASE, roomy, *busy, policy=patient) == commands.WaitUntil(61_000)
-    more = (sent(1, 2), facts.CallReleased(call=call(1, 2), reason="529", retry_after_ms=60_000, cause="overload"))
+    again = facts.CallReleased(call=call(1, 2), reason="529", retry_after_ms=60_000, cause="overload")
+    more: tuple[facts.Event, ...] = (sent(1, 2), again)
     state = state_after(BASE, roomy, *busy)
     for seq, event in enumerate(more, 20):
         state = evolve(state, event, 61_000, seq)

@@ -146,7 +146,7 @@ def test_a_step_of_many_calls_still_reads_what_was_sent_before_it():
         sent[sent.index(b'"tools":') :].replace(b',"cache_control":{"type":"ephemeral"}', b"")
         for sent in provider.bodies
     ]
-    for before, after in pairwise(prefixes):
-        assert after.startswith(before[:-2] + b",")
+    for shorter, longer in pairwise(prefixes):
+        assert longer.startswith(shorter[:-2] + b",")
     marks = [sent.count(b'"cache_control"') for sent in provider.bodies]
     assert marks == [3 if step in {21, 26} else 2 for step in range(1, STEPS + 1)]

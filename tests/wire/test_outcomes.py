@@ -48,9 +48,10 @@ def said(**fields: object) -> object:
 def test_every_rule_names_a_known_cause_and_a_source(provider: str):
     rules = TABLES[provider]
     assert len({rule.status for rule in rules}) == len(rules)
-    for one in (*rules, *CODES[provider]):
-        assert one.cause in CAUSES
-        assert one.source
+    told = [(rule.cause, rule.source) for rule in rules] + [(code.cause, code.source) for code in CODES[provider]]
+    for cause, source in told:
+        assert cause in CAUSES
+        assert source
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,8 @@ def test_a_rule_decides_only_with_the_providers_own_error(provider: str, status:
     proven = judged(provider, status, ANTHROPIC if provider == "anthropic" else OPENAI)
     assert isinstance(proven, UnbilledError if rule.unbilled else LostError)
     assert (proven.cause, proven.retryable) == (rule.cause, rule.retry)
-    for body in (None, {}, [], "no", {"error": {}}, {"error": {"message": 1}}, {"error": {"code": "t"}}):
+    bodies: list[object] = [None, {}, [], "no", {"error": {}}, {"error": {"message": 1}}, {"error": {"code": "t"}}]
+    for body in bodies:
         assert isinstance(judged(provider, status, body), LostError)
 
 
