@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from runner.models.fields import GarbledError, as_list, as_map, as_text, count
 from runner.models.outcomes import cause_of
-from runner.models.usage import Counts, read_service, true_usage
+from runner.models.usage import Classed, Counts, in_class, true_usage
 from runner.models.wire import thoughts
 from runner.ports import Completion
+from runner.pricing.cost import Asks
 from runner.values import CallId, Reply, ToolCall, Usage
 
 _FILTERED = "[the provider's content filter ended this reply]"
+_AS_SAID: Classed = partial(in_class, asks=Asks(), entry=None)
 _CUT = frozenset({"length", "max_tokens", "model_length"})
 # what servers say of a generation that failed: vLLM, OpenRouter, DeepSeek
 _FAILED = frozenset({"abort", "error", "insufficient_system_resource"})
@@ -21,8 +24,9 @@ class Assembly:
     """One reply under way. `add` each chunk, then ask for the `completion`.
 
     Thoughts that the server shows are kept for `model` where they led to a call: some servers insist on having them
-    back. `counts` says what the server's count of input holds. `stand_in` gives the usage of a reply that came without
-    one, or with zeros; where it is None (whatever costs money), such a reply is no whole one.
+    back. `counts` says what the server's count of input holds, `classed` how the reply is billed. `stand_in` gives the
+    usage of a reply that came without one, or with zeros; where it is None (whatever costs money), such a reply is no
+    whole one.
     """
 
     def __init__(
@@ -32,11 +36,12 @@ class Assembly:
         *,
         model: str = "",
         counts: Counts = "all",
+        classed: Classed = _AS_SAID,
         stand_in: Callable[[], Usage] | None = None,
     ) -> None:
         self._call, self._on_text, self._model = call, on_text, model
         self._counts: Counts = counts
-        self._stand_in = stand_in
+        self._classed, self._stand_in = classed, stand_in
         self._text: list[str] = []
         self._thought: list[str] = []
         self._calls: dict[int, dict[str, str]] = {}
@@ -58,8 +63,6 @@ class Assembly:
         top = as_map(chunk)  # pyright: ignore[reportUnknownArgumentType]  # whatever JSON holds
         if error := top.get("error"):
             raise failed(as_map(error))
-        # some servers send running totals: the last one counts
-        self._usage = as_map(top.get("usage")) or self._usage
         self._service = top.get("service_tier") or self._service
         for choice in map(as_map, as_list(top.get("choices"))):
             if choice.get("index", 0) != 0:
@@ -76,6 +79,11 @@ class Assembly:
                 self._add_call(part, place)
             if isinstance(finish := choice.get("finish_reason"), str):
                 self._finish = finish
+            if any(value for key, value in delta.items() if key != "role"):
+                self._usage = {}  # a running total from before this
+        if self._finish:
+            # one from before the end cannot hold all of it; of those after it the last one counts
+            self._usage = as_map(top.get("usage")) or self._usage
 
     def _add_call(self, part: Mapping[str, object], place: int) -> None:
         index = part.get("index", place)
@@ -127,10 +135,10 @@ class Assembly:
             count({"cache_write_tokens": written}, "cache_write_tokens", 0),
             cache_write_1h_tokens=count(lives, "ephemeral_1h_input_tokens", 0),
             reasoning_tokens=count(as_map(self._usage.get("completion_tokens_details")), "reasoning_tokens", 0),
-            service=read_service(as_text(self._service)),
         )
         total = count(self._usage, "total_tokens", 0)
-        return true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
+        usage = true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
+        return self._classed(usage, as_text(self._service))
 
 
 def failed(error: Mapping[str, object]) -> GarbledError:

@@ -16,7 +16,7 @@ from runner.models.connection import Wire
 from runner.models.fields import as_map, as_text
 from runner.models.outcomes import outcome
 from runner.models.sending import Sdk, Sender, host_of, request_id_of
-from runner.models.usage import Counts, counts_of, read_service
+from runner.models.usage import Classed, Counts, counts_of, in_class, read_service
 from runner.models.wire import chat_body, encode_message, encode_tools
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.pricing.book import Entry
@@ -90,6 +90,7 @@ class OpenAIChat:
         self._service = service_of(asks or Asks(), url)
         self._local = entry is not None and entry.local
         self._counts: Counts = counts_of(entry, provider)
+        self._classed: Classed = partial(in_class, asks=asks or Asks(), entry=entry)
         # what other servers know; those that know only this one would ignore the other, and with it the limit
         self._limit = _LIMITS[0] if provider == "openai" else _LIMITS[1]
         self._sender = sdk_sender(url, key=self._key, provider=provider, timeout_s=timeout_s, idle_s=idle_s)
@@ -121,7 +122,9 @@ class OpenAIChat:
         stand_in = partial(bounds, body) if self._local else None
 
         def read(chunks: Iterator[object], headers: Mapping[str, str]) -> Completion:
-            assembly = Assembly(call, on_text, model=self._name, counts=self._counts, stand_in=stand_in)
+            assembly = Assembly(
+                call, on_text, model=self._name, counts=self._counts, classed=self._classed, stand_in=stand_in
+            )
             return assembly.read(chunks, request_id_of(headers))
 
         return self._sender.stream("chat/completions", body, interrupt=interrupt, read=read, refused=self._refused)

@@ -15,7 +15,7 @@ from runner.models.outcomes import outcome
 from runner.models.responses_assembly import Assembly
 from runner.models.responses_wire import count_body, encode_items, encode_tools, responses_body
 from runner.models.sending import request_id_of
-from runner.models.usage import Counts, counts_of
+from runner.models.usage import Classed, Counts, counts_of, in_class
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks
@@ -51,6 +51,7 @@ class OpenAIResponses:
         self._provider, self._service = provider, service_of(asks or Asks(), url)
         self._local = entry is not None and entry.local
         self._counts: Counts = counts_of(entry, provider)
+        self._classed: Classed = partial(in_class, asks=asks or Asks(), entry=entry)
         self._sender = sdk_sender(url, key=self._key, provider=provider, timeout_s=timeout_s, idle_s=idle_s)
         self._counter = sdk_sender(
             url, key=self._key, provider=provider, timeout_s=min(timeout_s, _COUNT_S), idle_s=min(idle_s, _COUNT_S)
@@ -77,7 +78,7 @@ class OpenAIResponses:
         stand_in = partial(bounds, body) if self._local else None
 
         def read(events: Iterator[object], headers: Mapping[str, str]) -> Completion:
-            assembly = Assembly(self._name, on_text, counts=self._counts, stand_in=stand_in)
+            assembly = Assembly(self._name, on_text, counts=self._counts, classed=self._classed, stand_in=stand_in)
             return assembly.read(events, request_id_of(headers))
 
         return self._sender.stream("responses", body, interrupt=interrupt, read=read, refused=self._refused)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from runner.models.assembly import failed
 from runner.models.fields import GarbledError, as_list, as_map, as_text, count
 from runner.models.responses_wire import exact
-from runner.models.usage import Counts, read_service, true_usage
+from runner.models.usage import Classed, Counts, in_class, true_usage
 from runner.ports import Completion
+from runner.pricing.cost import Asks
 from runner.values import Opaque, Reply, ToolCall, Usage
 
 _FILTERED = "[the provider's content filter ended this reply]"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_AS_SAID: Classed = partial(in_class, asks=Asks(), entry=None)
 _BETWEEN = "\n\n"
 
 
 class Assembly:
-    """One reply under way, of `model`. `counts` and `stand_in` are those of Chat Completions."""
+    """One reply under way, of `model`. `counts`, `classed` and `stand_in` are those of Chat Completions."""
 
     def __init__(
         self,
@@ -25,11 +28,12 @@ class Assembly:
         on_text: Callable[[str], None],
         *,
         counts: Counts = "all",
+        classed: Classed = _AS_SAID,
         stand_in: Callable[[], Usage] | None = None,
     ) -> None:
         self._model, self._on_text = model, on_text
         self._counts: Counts = counts
-        self._stand_in = stand_in
+        self._classed, self._stand_in = classed, stand_in
         self._items: list[Mapping[str, object]] = []
         self._shown = ""
         self._end: Mapping[str, object] = {}
@@ -95,10 +99,10 @@ class Assembly:
             count(details, "cached_tokens", 0),
             count(details, "cache_write_tokens", 0),
             reasoning_tokens=count(as_map(usage.get("output_tokens_details")), "reasoning_tokens", 0),
-            service=read_service(as_text(self._end.get("service_tier"))),
         )
         total = count(usage, "total_tokens", 0)
-        return true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
+        true = true_usage(found, total, counts=self._counts, empty=empty, stand_in=self._stand_in)
+        return self._classed(true, as_text(self._end.get("service_tier")))
 
 
 def _reply(items: Iterable[Mapping[str, object]], model: str, *, cut: bool, filtered: bool) -> Reply:

@@ -13,6 +13,7 @@ from runner.errors import LostError, NeverSentError, UnbilledError
 from runner.models.litellm_chat import LitellmChat, litellm_name
 from runner.models.recording import Recording
 from runner.ports import Answered, Completion, Interrupt, SystemText, ToolDefinition, ToolText, UserText
+from runner.pricing.book import builtin
 from runner.testing.bill import Listed
 from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Fault, Script
@@ -51,6 +52,7 @@ def model(
         tools=(TOOL,),
         timeout_s=timeout_s,
         idle_s=idle_s,
+        entry=builtin()[ROADS[road]],
     )
 
 

@@ -285,6 +285,15 @@ def test_the_class_of_service_is_the_replys_own(tier: str | None, service: str):
         assert send(model(once.url)).usage == Usage(9, 3, service=service)
 
 
+def test_a_place_and_a_service_that_the_reply_does_not_name_are_those_asked_for():
+    price = Price(input=1, output=1, cached=1, cache_write=1, geo={"eu": 1100})
+    known = replace(FREE, local=False, count="all", price=replace(price, services={"priority": price}))
+    with Once(streaming(_completed(MESSAGE))) as once:
+        asks = Asks(service="priority", geo="eu")
+        one = OpenAIResponses(NAME, base_url=once.url, api_key=KEY, max_output=9, entry=known, asks=asks)
+        assert send(one).usage == Usage(9, 3, service="priority", geo="eu")
+
+
 def test_every_part_of_the_usage_is_kept():
     usage = {
         "input_tokens": 90,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -71,7 +72,7 @@ def test_writes_to_a_cache_are_found_under_their_other_name():
             "cache_creation_token_details": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 40},
         },
     }
-    assert counted(usage) == Usage(90, 3, 0, 60, 40)
+    assert counted(usage, entry()) == Usage(90, 3, 0, 60, 40)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,10 @@ def test_writes_to_a_cache_are_found_under_their_other_name():
         ("fresh", plain(10, 9, 40), Usage(50, 9, 40)),
         ("fresh", plain(40, 9, 40), Usage(80, 9, 40)),
         ("fresh", plain(10, 9), Usage(10, 9)),
-        ("untrusted", plain(50, 9, 40), Usage(50, 9, 40)),
+        ("untrusted", plain(50, 9, 40), Usage(90, 9, 40)),
+        ("untrusted", plain(50, 9, 40, total_tokens=59), Usage(90, 9, 40)),
         ("untrusted", plain(10, 9, 40, 5), Usage(55, 9, 40, 5)),
+        ("untrusted", plain(10, 9), Usage(10, 9)),
     ],
 )
 def test_cached_tokens_are_counted_in_as_the_price_book_says(count: str, usage: object, expected: Usage):
@@ -105,6 +108,53 @@ def test_without_an_entry_only_openais_own_count_is_believed():
 def test_reasoning_beside_the_output_is_counted_in(total: int):
     usage = plain(10, 5, total_tokens=total, completion_tokens_details={"reasoning_tokens": 25})
     assert counted(usage) == Usage(10, 30, reasoning_tokens=25)
+
+
+@pytest.mark.parametrize(
+    ("count", "usage", "expected"),
+    [
+        ("all", plain(10, 5, total_tokens=45), Usage(10, 35)),
+        ("all", plain(50, 5, 40, total_tokens=95), Usage(50, 45, 40)),
+        # the sum also holds what was cached
+        ("fresh", plain(10, 5, 40, total_tokens=55), Usage(50, 5, 40)),
+        ("fresh", plain(10, 5, 40, total_tokens=75), Usage(50, 25, 40)),
+        ("fresh", plain(10, 5, 40, total_tokens=35), Usage(50, 25, 40)),
+        ("untrusted", plain(10, 5, 40, total_tokens=55), Usage(50, 5, 40)),
+        # either may be so: both count
+        ("untrusted", plain(50, 5, 40, total_tokens=155), Usage(90, 105, 40)),
+        (
+            "untrusted",
+            plain(10, 5, 40, total_tokens=80, completion_tokens_details={"reasoning_tokens": 25}),
+            Usage(50, 30, 40, reasoning_tokens=25),
+        ),
+    ],
+)
+def test_what_only_the_sum_holds_is_output(count: str, usage: object, expected: Usage):
+    assert counted(usage, entry(count)) == expected
+
+
+RUNNING = plain(9, 1)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk({"content": "Hel"}, usage=RUNNING), chunk({"content": "lo."}, "stop")],
+        [chunk({"content": "Hel"}), chunk({}, usage=RUNNING), chunk({}, "stop")],
+        [chunk({"content": "Hel"}, "stop", usage=RUNNING), chunk({"content": "lo."})],
+        [chunk({"content": "Hel"}, "stop", usage=RUNNING), chunk({"reasoning": "Hm."})],
+    ],
+)
+def test_a_running_total_from_before_the_end_is_no_usage(chunks: list[bytes]):
+    with pytest.raises(LostError) as caught:
+        send(*chunks, known=entry())
+    assert caught.value.cause == "usage"
+
+
+def test_the_last_running_total_counts():
+    chunks = [chunk({"content": "Hel"}, usage=RUNNING), chunk({"content": "lo."}, "stop", usage=plain(9, 2))]
+    assert send(*chunks)[0].usage == Usage(9, 2)
+    assert send(*chunks, json.dumps({"choices": [], "usage": plain(9, 3)}).encode())[0].usage == Usage(9, 3)
 
 
 @pytest.mark.parametrize("usage", [None, {}, plain(0, 9), plain(9, 0), plain(0, 0), plain(-1, 9), {"prompt_tokens": 9}])
@@ -136,6 +186,40 @@ def test_a_server_that_costs_nothing_is_believed_when_it_counts():
 def test_the_class_of_service_is_the_replys_own(tier: str | None, service: str):
     done, _ = send(chunk({"content": "Hi."}, "stop", usage=plain(9, 3), service_tier=tier))
     assert done.usage == Usage(9, 3, service=service)
+
+
+def billed_as(asks: Asks, tier: str | None, price: Price) -> tuple[str, str]:
+    """Class of service and place of a call that asks for these and is answered so."""
+    known = replace(entry(), price=price)
+    with Once(streaming(chunk({"content": "Hi."}, "stop", usage=plain(9, 3), service_tier=tier), b"[DONE]")) as once:
+        chat = OpenAIChat("desk/m", base_url=once.url, api_key=None, max_output=9, entry=known, asks=asks)
+        usage = chat.complete(CallId(1, 1, 1), chat.body([], 9), interrupt=Interrupt(), on_text=lambda _: None).usage
+    return usage.service, usage.geo
+
+
+@pytest.mark.parametrize(
+    ("asked", "tier", "service"),
+    [
+        ("priority", None, "priority"),
+        ("priority", "auto", "priority"),
+        ("priority", "default", ""),
+        ("flex", None, ""),
+        ("flex", "flex", "flex"),
+        ("flex", "priority", "priority"),
+        ("scale", None, "scale"),
+    ],
+)
+def test_a_service_that_was_asked_for_and_is_not_named_is_the_dearer_of_it_and_the_standard(
+    asked: str, tier: str | None, service: str
+):
+    price = entry().price
+    services = {"priority": replace(price, output=2_000_000), "flex": replace(price, output=500_000)}
+    assert billed_as(Asks(service=asked), tier, replace(price, services=services)) == (service, "")
+
+
+@pytest.mark.parametrize(("geo", "place"), [("eu", "eu"), ("global", ""), ("", "")])
+def test_the_place_is_the_one_asked_for(geo: str, place: str):
+    assert billed_as(Asks(geo=geo), "default", replace(entry().price, geo={"eu": 1100})) == ("", place)
 
 
 CALLS = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "run", "arguments": '{"argv":["r'}}]}
