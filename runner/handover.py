@@ -25,8 +25,8 @@ FD = "RUNNER_KEYS_FD"
 # The commands that may call a provider, and `spec check`, which says which key a run would use.
 _NEED_KEYS = frozenset({"loop", "resume", "spec", "doctor"})
 
-# What every pipe holds at once, even when the user's pipe pages are used up.
-_MOST = 4096
+# What a pipe holds at once on Linux; where it holds less, the write falls short, and that is said.
+_MOST = 65_536
 
 _PR_SET_DUMPABLE = 4
 
@@ -72,7 +72,7 @@ def shield() -> bool:
 
 
 def _taken() -> dict[str, str]:
-    """Take the known keys out of this process's environment."""
+    """Take the keys out of this process's environment."""
     return {name: value for name in sorted(os.environ) if is_key(name) and (value := os.environ.pop(name, "").strip())}
 
 
@@ -124,6 +124,8 @@ def _received(number: str) -> dict[str, str]:
             return {}
         os.set_blocking(fd, False)
         data = os.read(fd, _MOST)
+        while more := os.read(fd, _MOST):
+            data += more
         os.close(fd)
     except OSError:
         return {}

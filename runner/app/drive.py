@@ -257,8 +257,10 @@ def _say_once(recorder: JournalRecorder, sources: Sources, models: Sequence[Chos
 
 
 def _hook(stop: StopReason, state: RunState, sources: Sources, access: Access) -> None:
-    settings = sources.settings
-    hooks = Hooks(on_stop=settings.on_stop.value, on_park=settings.on_park.value)
+    settings, models = sources.settings, state.created.models if state.created is not None else ()
+    hooks = Hooks(
+        on_stop=settings.on_stop.value, on_park=settings.on_park.value, more=sources.for_hooks((*models, state.model))
+    )
     tell = hooks.parked if stop.kind is StopKind.PARKED else hooks.stopped
     if (problem := tell(summary(state))) is not None:
         access.say(problem)

@@ -205,7 +205,7 @@ def _value(limits: Limits, field: str) -> int | None:
 def _unset(sources: Sources) -> Iterable[str]:
     environ = sources.settings.environ
     for name in sources.settings.secrets.value:
-        if not environ.get(name):
+        if not environ.get(name) and name not in sources.keys:
             yield f"secrets lists {name}, which is not set: nothing of it is masked"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from runner.app.clock import SystemClock
 from runner.config import Flags, Settings
 from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
-from runner.models.keys import KNOWN_KEYS
+from runner.models.keys import KNOWN_KEYS, is_provider_key, key_for
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.pricing.cost import Asks, dearest
@@ -55,6 +55,12 @@ class Sources:
     def key_values(self) -> dict[str, str]:
         """Key values by name, for the adapter alone."""
         return {name: self.keys.get(name) or "" for name in self.keys.names}
+
+    def for_hooks(self, models: Iterable[str]) -> dict[str, str]:
+        """What the handover took that only looks like a key, for commands of the user's; no key of `models`."""
+        sent = {server.key for server in self.settings.providers.value.values()} | {_litellm_key(one) for one in models}
+        kept = (name for name in self.keys.names if not is_provider_key(name) and name not in sent)
+        return {name: self.keys.get(name) or "" for name in kept}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +164,9 @@ def gather(
         keys.add(found.keys, f"{workspace}/.env")
         if found.warning:
             notes.append(found.warning)
-    if keys.names:
+    if keys.names or settings.secrets.value:
         handover.shield()
+    settings = _lent(settings, keys)
     vault = keys.vault(settings.listed_secrets())
     book = pricefile.book(settings)
     return Sources(settings=settings, keys=keys, vault=vault, book=book, notes=(*notes, *vault.warnings))
@@ -185,7 +192,7 @@ def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool 
     base_url = sources.settings.openai_base_url.value
     keys = sources.key_values()
     if without_key and model is not None:
-        keys |= dict.fromkeys(KNOWN_KEYS, "not looked at")
+        keys |= dict.fromkeys((*KNOWN_KEYS, _litellm_key(model)), "not looked at")
     servers = sources.settings.providers.value
     choice = catalog.choose(model, keys, sources.book, base_url=base_url, servers=servers)
     if choice.kind == "replay":
@@ -196,7 +203,28 @@ def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool 
         catalog.refuse_unusable(
             sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
         )
+    _refuse_lent(catalog.key_of(choice), sources.settings)
     return _priced(Chosen(choice=choice, entry=sources.book.lookup(choice.name)), sources.settings)
+
+
+def _litellm_key(model: str) -> str:
+    """The key that litellm would send for a model, as it is asked for."""
+    return key_for(model.removeprefix("litellm/").partition("/")[0])
+
+
+def _lent(settings: Settings, keys: Keys) -> Settings:
+    """With those variables for tools that only look like keys: the handover took them, and the user lists them."""
+    lent = {name: keys.get(name) or "" for name in settings.tools_env.value if name in keys}
+    return replace(settings, environ={**settings.environ, **lent}) if lent else settings
+
+
+def _refuse_lent(key: str, settings: Settings) -> None:
+    """Raise ConfigError where the key that is sent to the provider is one that tools would get."""
+    if key in settings.tools_env.value:
+        raise ConfigError(
+            f"tools.env lists {key}, and the model is called with it: tools never get such a key",
+            hint="take it off the list; give tools a key of their own under another name",
+        )
 
 
 def _priced(one: Chosen, settings: Settings) -> Chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from runner.errors import ConfigError
-from runner.models.keys import is_key
+from runner.models.keys import is_provider_key
 
 ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
 """Names every tool gets when they are set."""
@@ -25,7 +25,7 @@ def tool_env(environ: Mapping[str, str], listed: Iterable[str] = ()) -> dict[str
 
 def refuse_key(name: str) -> None:
     """Raise ConfigError when `name` holds a provider's key."""
-    if is_key(name) or name.startswith("RUNNER_KEYS"):
+    if is_provider_key(name) or name.startswith("RUNNER_KEYS"):
         raise ConfigError(
             f"tools.env lists {name}, a provider's key: tools never get one",
             hint="take it off the list; give tools a key of their own under another name",

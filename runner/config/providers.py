@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ from runner.models.server import Api, Server, refuse_address
 
 KEYS: Mapping[str, str] = {
     "base_url": "The server's address; required. It usually ends in /v1.",
-    "key": f"The variable that holds its key: a known provider's, or {OWN}NAME.",
+    "key": f"The variable that holds its key: a known provider's, {OWN}NAME, or any NAME_API_KEY.",
     "api": "What it speaks: chat, responses or messages.",
     "local": "Its models may be priced at nothing: true or false.",
     "models": "A table for each model, as in a file of prices.",
@@ -119,7 +120,7 @@ class _Reader:
         key = table.get("key", usual)
         if isinstance(key, str) and (not key or is_key(key)):
             return key
-        hint = f"a known provider's ({', '.join(sorted(KNOWN_KEYS)[:3])}…), or one that begins with {OWN}"
+        hint = f"a known provider's ({', '.join(sorted(KNOWN_KEYS)[:3])}…), one that begins with {OWN}, or NAME_API_KEY"
         # what stands there may be a key itself
         raise ConfigError(
             f"{place}.key is not the name of a variable that holds a key",
@@ -145,12 +146,21 @@ class _Reader:
         found: dict[str, object] = {}
         for model, value in models.items():
             stated = self.table(value, f"{name}.{model}", hint=f'write [{name}."{model}"] and its prices under it')
-            free = local is False or (local and not {"input", "output"} & stated.keys())
-            usual: dict[str, object] = {} if not free else {"local": local}
-            if local and free:
+            unpriced = not {"input", "output"} & stated.keys()
+            nothing = unpriced or (_is_nothing(stated.get("input")) and _is_nothing(stated.get("output")))
+            usual: dict[str, object] = {"local": local} if local is False or (local and nothing) else {}
+            if local and unpriced:
                 usual |= {"input": "0", "output": "0"}
             found[model] = {**usual, **stated}
         return found
 
     def wrong(self, what: str, name: str, hint: str) -> ConfigError:
         return ConfigError(what, path=self.path, line=self.line(name), hint=hint)
+
+
+def _is_nothing(price: object) -> bool:
+    """Whether a price is written as nothing, in any way that the price book reads."""
+    try:
+        return isinstance(price, str | int | Decimal) and not isinstance(price, bool) and Decimal(price) == 0
+    except InvalidOperation:
+        return False

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from runner.errors import ConfigError, NotFoundError, closest
-from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS, key_for
 from runner.models.server import Server, refuse_address
 from runner.ports import Model, ToolDefinition
 from runner.pricing.book import Book, stanza
@@ -33,6 +33,7 @@ _WAYS = (
     "or play a recording: --model replay:FILE"
 )
 _LITELLM = "litellm"
+_NO_KEY = "a server that needs no key has its place in the configuration: [providers.NAME]"
 _INSTALL = "pip install 'agent-loop-runner[litellm]'"
 _LOCAL = frozenset({"ollama", "lmstudio", "vllm", "llamacpp", "llama.cpp", "local", "localai"})
 _PREFIXES = ("replay", *SUPPORTED_KEYS, *FOREIGN_KEYS, _LITELLM)
@@ -102,17 +103,17 @@ def choose(
     if choice.kind == "litellm":
         _need_litellm(model)
     _need_price(choice, book)
+    _refuse_free(choice, book, base_url)
     return choice
 
 
 def key_of(choice: Choice) -> str:
-    """The name of the key this choice sends; "" where it needs none, or where litellm looks for it by itself."""
+    """The name of the key this choice sends; "" where it needs none. litellm never looks for one by itself."""
     if choice.kind == "replay":
         return ""
     if choice.server is not None:
         return choice.server.key
-    provider = choice.name.partition("/")[0]
-    return SUPPORTED_KEYS.get(provider) or FOREIGN_KEYS.get(provider, "")
+    return key_for(choice.name.partition("/")[0])
 
 
 def build(
@@ -212,6 +213,8 @@ def _need_key(choice: Choice, present: set[str], base_url: str | None) -> None:
     if not key or key in present or own:
         return
     hint = _WAYS if choice.server is None and choice.kind != "litellm" else f"set {key} in the environment"
+    if choice.kind == "litellm" and key not in FOREIGN_KEYS.values():
+        hint += f";\n{_NO_KEY}"
     raise ConfigError(f"model {choice.asked!r} needs {key}, and it is not set", hint=hint)
 
 
@@ -232,6 +235,17 @@ def _need_price(choice: Choice, book: Book) -> None:
     )
 
 
+def _refuse_free(choice: Choice, book: Book, base_url: str | None) -> None:
+    """Raise ConfigError where a model would cost nothing at a provider's own address: it sends bills."""
+    own = choice.server is not None or (choice.kind == "chat" and base_url)
+    provider = choice.name.partition("/")[0]
+    if book.lookup(choice.name).local and provider in SUPPORTED_KEYS and not own:
+        raise ConfigError(
+            f"{choice.name!r} is local by your prices, and would be called at {provider}'s own address",
+            hint=f"set {provider.upper()}_BASE_URL to the address of your server, or give the model its price",
+        )
+
+
 def _own_price(server: Server, name: str) -> str:
     _, _, lines = stanza(f"{server.name}/{name}").partition("\n")
     return f'[providers.{server.name}.models."{name}"]\n{lines}'
@@ -248,6 +262,7 @@ def _default(present: set[str], book: Book, servers: Mapping[str, Server], base_
             else:
                 choice = Choice(kind="anthropic", name=name, why=why)
             book.lookup(name)
+            _refuse_free(choice, book, base_url)
             return choice
     foreign = sorted(provider for provider, key in FOREIGN_KEYS.items() if key in present)
     if foreign:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -20,11 +20,13 @@ class Hooks:
     """The commands to run when a run stops or parks (argv, no shell; None = none).
 
     They get the run's JSON on standard input and 30 seconds; what they print is dropped. They start in the user's
-    home, never in the workspace, so that no program of the workspace is taken for the one that was meant.
+    home, never in the workspace, so that no program of the workspace is taken for the one that was meant. Their
+    environment is runner's with `more` over it.
     """
 
     on_stop: Sequence[str] | None = None
     on_park: Sequence[str] | None = None
+    more: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     timeout_s: float = TIMEOUT_S
 
     def stopped(self, run: Mapping[str, object]) -> str | None:
@@ -45,6 +47,7 @@ class Hooks:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd=_home(),
+                env={**os.environ, **self.more},
                 start_new_session=True,
             )
         except OSError as error:

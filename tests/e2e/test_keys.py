@@ -133,6 +133,17 @@ def test_as_a_module_and_with_c_the_same_program_starts_again(tmp_path: Path) ->
         assert (done.stdout, done.stderr) == ("('ANTHROPIC_API_KEY', 'OPENAI_API_KEY', 'RUNNER_KEY_DESK')\n", "")
 
 
+@linux
+def test_more_keys_than_one_page_holds_are_handed_over_whole(tmp_path: Path) -> None:
+    many = {f"SERVICE_{number}_ACCESS_TOKEN": f"{number:03}" * 600 for number in range(12)}
+    with driver(tmp_path, "loop", environ={**PLANTED, **many}) as one:
+        assert len(str(one.said["names"]).split()) == 15
+        assert one.said["good"] is True
+        assert "ACCESS_TOKEN" not in str(one.said["environ"])
+        if os.geteuid() == 0:
+            assert b"ACCESS_TOKEN" not in one.look("environ")
+
+
 def test_where_it_cannot_start_again_the_keys_are_held_and_that_is_said() -> None:
     script = "import sys, os; from runner.handover import ensure; print(ensure(['loop']).names, 'OPENAI_API_KEY' in os.environ)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **PLANTED}

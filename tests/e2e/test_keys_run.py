@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from runner.models.recording import Recording
+from runner.testing.bill import Listed
 from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Script
 
@@ -100,3 +102,68 @@ def test_planted_keys_are_shown_nowhere_and_a_hostile_env_file_changes_nothing(t
         assert name in screen
     assert not (workspace / "evil-state").exists()
     assert not (workspace / "hook-ran").exists()
+
+
+CONFIG = """\
+on_stop = ["sh", "-c", "env > {home}/hook.txt"]
+[tools]
+env = ["SHOP_API_KEY"]
+"""
+PRICE = 'as_of = 2026-11-01\n[models."hosted_vllm/m"]\ninput = "1"\noutput = "1"\ncontext = 200000\nmax_output = 4096\n'
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_key_that_litellm_knows_by_itself_is_held_like_any_other(tmp_path: Path) -> None:
+    if find_spec("litellm") is None:
+        pytest.skip("litellm is not installed")
+    workspace, state, home = tmp_path / "project", tmp_path / "state", tmp_path / "home"
+    workspace.mkdir()
+    home.mkdir()
+    key, shop, chat = "vk-planted0123456789", "shop-planted9876543210", "chat-planted555555555"
+    (workspace / "spec.md").write_text("# Look around\n")
+    (workspace / "planted.txt").write_text(f"one {key}\ntwo {shop}\n")
+    (home / "config.toml").write_text(CONFIG.format(home=home))
+    (home / "prices.toml").write_text(PRICE)
+    script = Script(recording=Recording.parse(recording(), tmp_path / "r.jsonl"), key=key, provider="hosted_vllm")
+    with ScriptedProvider(script, prices={"hosted_vllm/m": Listed.of(input="1", output="1")}) as provider:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "RUNNER_STATE_DIR": str(state),
+            "RUNNER_CONFIG": str(home / "config.toml"),
+            "RUNNER_PRICES": str(home / "prices.toml"),
+            "HOSTED_VLLM_API_BASE": provider.url,
+            "HOSTED_VLLM_API_KEY": key,
+            "SHOP_API_KEY": shop,
+            "CHAT_API_TOKEN": chat,
+        }
+        command = [sys.executable, "-m", "runner", "loop", "spec.md", "--model", "litellm/hosted_vllm/m"]
+        done = subprocess.run(
+            command, cwd=workspace, env=environ, capture_output=True, text=True, timeout=120, check=False
+        )
+        bodies = list(provider.bodies)
+    screen = done.stdout + done.stderr
+    assert done.returncode == 0, screen
+    assert len(bodies) == 4
+
+    looked = (workspace / "looked.txt").read_text()
+    assert "loop" in looked.split(), "the look reached the driver's command line"
+    assert [one for one in (key, chat) if one in looked] == []
+    assert looked.count(f"SHOP_API_KEY={shop}") == 1, "in the command's environment, where the user lists it"
+    prompts = b"".join(bodies).decode()
+    assert "one [secret:HOSTED_VLLM_API_KEY]" in prompts
+    assert "two [secret:SHOP_API_KEY]" in prompts
+    kept = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
+    assert [one for one in (key, shop, chat) if one in prompts or one in screen or one.encode() in kept] == []
+
+    # a command of the user's own gets what is his, and no key of the run's model
+    hook = (home / "hook.txt").read_text()
+    assert f"CHAT_API_TOKEN={chat}" in hook
+    assert key not in hook
+
+    # what the model is called with is no tool's, whoever lists it
+    (home / "config.toml").write_text('[tools]\nenv = ["HOSTED_VLLM_API_KEY"]\n')
+    refused = subprocess.run(command, cwd=workspace, env=environ, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "tools.env lists HOSTED_VLLM_API_KEY, and the model is called with it" in refused.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ConfigError, NotFoundError
 from runner.models.catalog import DEFAULT_MODELS, Choice, build, choose, key_of, refuse_unusable
-from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, is_key
+from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, is_key, is_provider_key, key_for
 from runner.models.server import Api, Server
 from runner.pricing.book import Book
 
@@ -83,17 +83,48 @@ def test_what_is_a_key_is_told_by_its_name(name: str):
     assert is_key(name)
 
 
-@pytest.mark.parametrize("name", ["RUNNER_KEY_", "RUNNER_KEYS_FD", "RUNNER_MODEL", "OPENAI_BASE_URL", "PATH"])
+@pytest.mark.parametrize(
+    "name",
+    ["HOSTED_VLLM_API_KEY", "REPLICATE_API_TOKEN", "A_ACCESS_TOKEN", "B_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY", "C_SECRET_KEY"],
+)  # fmt: skip
+def test_what_has_the_form_of_a_key_is_one_but_tools_may_be_given_it(name: str):
+    assert is_key(name)
+    assert not is_provider_key(name)
+
+
+def test_every_provider_has_the_name_of_a_key():
+    assert key_for("groq") == "GROQ_API_KEY"
+    assert key_for("together_ai") == key_for("together") == "TOGETHER_API_KEY"
+    assert key_for("nvidia-nim.x") == "NVIDIA_NIM_X_API_KEY"
+    assert is_key(key_for("nvidia-nim.x"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RUNNER_KEY_", "RUNNER_KEYS_FD", "RUNNER_MODEL", "OPENAI_BASE_URL", "PATH", "_API_KEY", "my_API_KEY", "MAX_TOKENS"],
+)  # fmt: skip
 def test_what_is_no_key_is_told_by_its_name(name: str):
     assert not is_key(name)
 
 
 # ---- servers of the user's, and litellm --------------------------------------------------------------------
 
+
+def test_litellm_is_never_left_to_look_for_a_key():
+    book = Book.load(
+        'as_of = 2026-11-01\n[models."hosted_vllm/m"]\ninput = "1"\noutput = "2"\ncontext = 8192\nmax_output = 2048\n'
+    )
+    with pytest.raises(ConfigError, match="needs HOSTED_VLLM_API_KEY, and it is not set") as caught:
+        choose("litellm/hosted_vllm/m", KEY, book)
+    assert "[providers.NAME]" in caught.value.hint
+    choice = choose("litellm/hosted_vllm/m", {"HOSTED_VLLM_API_KEY": "v"}, book)
+    assert key_of(choice) == "HOSTED_VLLM_API_KEY"
+
+
 DESK = Server(name="desk", base_url="http://127.0.0.1:11434/v1", local=True)
 GLM = Server(name="glm", base_url="https://glm.test/v4", key="ZAI_API_KEY")
 PRICED = Book.load(
-    'as_of = 2026-11-01\n[models."desk/llama"]\ninput = "0"\noutput = "0"\ncontext = 8192\nmax_output = 2048\n'
+    'as_of = 2026-11-01\n[models."desk/llama"]\nlocal = true\ninput = "0"\noutput = "0"\ncontext = 8192\nmax_output = 2048\n'
     '[models."glm/glm-5.2"]\ninput = "1.4"\noutput = "4.4"\ncontext = 1000000\nmax_output = 128000\n'
     '[models."groq/llama"]\ninput = "1"\noutput = "2"\ncontext = 8192\nmax_output = 2048\n'
 )
