@@ -16,6 +16,7 @@ from runner.models.connection import Wire
 from runner.models.fields import as_map, as_text
 from runner.models.outcomes import outcome
 from runner.models.sending import Sdk, Sender, host_of, request_id_of
+from runner.models.server import place_of_openai
 from runner.models.usage import Classed, Counts, counts_of, in_class, read_service
 from runner.models.wire import chat_body, encode_message, encode_tools
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
@@ -24,7 +25,6 @@ from runner.pricing.cost import Asks
 from runner.values import CallId, Usage
 
 OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_HOST = "api.openai.com"
 
 _PLACES = {"openai": "OPENAI_BASE_URL", "compatible": "the server's `base_url`"}
 _LIMITS = (b"max_completion_tokens", b"max_tokens")
@@ -37,7 +37,7 @@ def sdk_sender(url: str, *, key: str, provider: str, timeout_s: float, idle_s: f
     def make(wire: Wire) -> Sdk:
         from runner.models.openai_client import sdk
 
-        return sdk(wire, url, key=key, idle_s=idle_s, stranger=provider != "openai")
+        return sdk(wire, url, key=key, idle_s=idle_s, stranger=place_of_openai(url) is None)
 
     return Sender(make, host=host_of(url), place=_PLACES[provider], timeout_s=timeout_s)
 
@@ -45,8 +45,7 @@ def sdk_sender(url: str, *, key: str, provider: str, timeout_s: float, idle_s: f
 def service_of(asks: Asks, url: str) -> str:
     """The class of service to ask for. OpenAI's own choice may be a dearer one, so there the standard is named."""
     asked = read_service(asks.service)
-    host = host_of(url).partition(":")[0].lower()
-    return asked or ("default" if host == OPENAI_HOST or host.endswith(f".{OPENAI_HOST}") else "")
+    return asked or ("" if place_of_openai(url) is None else "default")
 
 
 def bounds(body: bytes) -> Usage:

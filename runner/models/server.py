@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from runner.errors import ConfigError
+
+OPENAI_HOST = "api.openai.com"
 
 Api: TypeAlias = Literal["chat", "responses", "messages"]
 
@@ -23,6 +26,15 @@ class Server:
     key: str = ""
     api: Api = "chat"
     local: bool = False
+
+
+def place_of_openai(url: str) -> str | None:
+    """Where one of OpenAI's own addresses works ("": anywhere, `eu`, …); None for the address of anybody else."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+    return host.removesuffix(OPENAI_HOST).rstrip(".") if f".{host}".endswith(f".{OPENAI_HOST}") else None
 
 
 def refuse_address(url: str, source: str) -> None:
