@@ -111,9 +111,8 @@ class Conversation:
 
     def _resume(self) -> None:
         self._switch(0)
-        # it does not say whose count it was, and a driver may bring another model
-        if self._known is not None and self._known.by == "count":
-            self._known = None
+        # a driver may bring another address, other tools or other thinking, where the same name counts differently
+        self._known = None
 
     def _switch(self, engine: int) -> None:
         if engine != self._engine and engine < len(self._models):

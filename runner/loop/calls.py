@@ -29,6 +29,9 @@ from runner.secrets import withhold
 from runner.state import State
 from runner.values import CallId, NanoUsd, Opaque, Reply, Usage
 
+_LONGEST = 200
+"""Characters of a name that a provider made up: request ids and classes of billing are far shorter."""
+
 BYTES_PER_TOKEN = 3  # more tokens than text and code have; for the model's window alone: money is bounded
 
 
@@ -106,7 +109,7 @@ def _send(sent: CallDispatched, world: World, using: Engine, recorder: Recorder)
                 reason=world.mask(error.message),
                 retry_after_ms=_wait_ms(sent.call, error.retry_after_s, world) if error.retryable else None,
                 cause=error.cause,
-                request_id=error.request_id,
+                request_id=_named(error.request_id, world.mask),
             ),
         )
     return _settled(sent, got, world, using.entry, time.monotonic() - began)
@@ -118,7 +121,7 @@ def _released(sent: CallDispatched, error: ModelError, world: World, *, wait: in
         reason=world.mask(reason),
         retry_after_ms=wait,
         cause=error.cause,
-        request_id=error.request_id,
+        request_id=_named(error.request_id, world.mask),
     )
 
 
@@ -126,21 +129,21 @@ def _settled(
     sent: CallDispatched, got: Completion, world: World, entry: Entry, seconds: float
 ) -> tuple[CallSettled] | tuple[BoundViolated, CallSettled]:
     """What the call came to. A class of billing without a price is booked at the dearest known, and ends the run."""
-    unpriced = ""
+    unpriced, usage = "", _storable(got.usage, world.mask)
     try:
-        spent = cost(entry.price, got.usage, entry.multiplier)
-        of_input = input_cost(entry.price, got.usage, entry.multiplier)
+        spent = cost(entry.price, usage, entry.multiplier)
+        of_input = input_cost(entry.price, usage, entry.multiplier)
     except UnpricedError as error:
-        unpriced = f"billed in a class without a price: {error.message}"
-        spent = max(sent.hold, _dearest_known(entry, got.usage))
-        of_input = min(spent, worst(entry.price.dearest_input, 0, got.usage.input_tokens, 0))
+        unpriced = world.mask(f"billed in a class without a price: {error.message}")
+        spent = max(sent.hold, _dearest_known(entry, usage))
+        of_input = min(spent, worst(entry.price.dearest_input, 0, usage.input_tokens, 0))
     settled = CallSettled(
         call=sent.call,
-        usage=got.usage,
+        usage=usage,
         cost=spent,
         input_cost=of_input,
         reply=_stored(got.reply, world.mask),
-        request_id=got.request_id,
+        request_id=_named(got.request_id, world.mask),
         seconds=round(seconds, 3),
     )
     if not unpriced:
@@ -160,6 +163,16 @@ def _dearest_known(entry: Entry, usage: Usage) -> NanoUsd:
             tokens = worst(one.input, one.output, usage.input_tokens, usage.output_tokens, slack=one.slack)
             most = max(most, tokens + fees)
     return most
+
+
+def _storable(usage: Usage, mask: Callable[[str], str]) -> Usage:
+    """A usage without a secret in a name the provider gave; a name that the price book knows stays as it is."""
+    fees = tuple((_named(kind, mask), uses) for kind, uses in usage.fees)
+    return replace(usage, service=_named(usage.service, mask), geo=_named(usage.geo, mask), fees=fees)
+
+
+def _named(name: str, mask: Callable[[str], str]) -> str:
+    return mask(_whole(name))[:_LONGEST] if name else ""
 
 
 def _stored(reply: Reply, mask: Callable[[str], str]) -> Reply:

@@ -13,7 +13,7 @@ import pytest
 from runner import loop
 from runner.agent.conversation import Bound, Conversation
 from runner.agent.prompt import Brief
-from runner.errors import ModelError, NoReplyError, UnbilledError
+from runner.errors import LostError, ModelError, NoReplyError, UnbilledError
 from runner.events import facts
 from runner.events.facts import Event
 from runner.loop.world import Engine, World
@@ -229,6 +229,36 @@ def test_a_class_of_billing_without_a_price_is_booked_at_its_hold_and_ends_the_r
     assert bench.recorder.state.stopped.exit_code == 8
 
 
+PLANTED = "\ud800" + "x" * 5_000 + SECRET
+
+
+def _answers(name: str) -> list[Completion | ModelError]:
+    """Every kind of answer, with a name of the provider's making wherever one has its place."""
+    used = Usage(500, 50)
+    usages = [
+        replace(used, service=name),
+        replace(used, geo=name),
+        replace(used, fees=((name, 1),)),
+    ]
+    return [
+        *(Completion(reply=DONE, usage=one) for one in usages),
+        Completion(reply=DONE, usage=used, request_id=name),
+        UnbilledError("no", cause="request", request_id=name),
+        LostError("gone", cause="server", request_id=name),
+    ]
+
+
+@pytest.mark.parametrize("answer", [*_answers(SECRET), *_answers(PLANTED)])
+def test_no_name_of_the_providers_making_brings_a_secret_or_a_flood_into_the_journal(
+    bench: Bench, answer: Completion | ModelError
+):
+    bench.run(engine_of(Wired("one/a", answer), CHEAP))
+    assert bench.events(facts.CallSettled, facts.CallReleased, facts.CallUnknown)
+    stored = "".join(row.body for row in journal.rows(bench.database, "r"))
+    assert SECRET not in stored
+    assert "x" * 250 not in stored
+
+
 def test_fees_that_nobody_priced_are_booked_no_lower_than_the_dearest_class_known(bench):
     price = replace(CHEAP, services={"fast": replace(CHEAP, input=10**9, cached=10**9, cache_write=10**9)})
     usage = Usage(500, 50, fees=(("moon_search", 3),))
@@ -389,6 +419,19 @@ def test_a_providers_count_bounds_a_request_with_two_percent_and_a_thousand_toke
     assert said.bound(10) == Bound(1_022 + 1_000, "count")
     said.apply(facts.InputCounted(call=CallId(1, 1, 2), tokens=None))
     assert said.bound(10) == Bound(2_022, "count")
-    # it names no model, and a driver may bring another one
+    resumed(said)
+
+
+def resumed(said: Conversation) -> None:
+    """A driver may bring another address, tools or thinking under the same name: nothing counted before bounds it."""
     said.apply(facts.RunResumed(epoch=2, pid=1, boot_id="b", model="one/a"))
     assert said.bound(10) == Bound(len(said.body(10)), "bytes")
+
+
+def test_what_a_settled_call_counted_does_not_outlive_a_resume():
+    said = conversation(Wired("one/a"))
+    said.apply(settled(DONE))
+    said.apply(looked("z" * 100))
+    resumed(said)
+    said.apply(settled(DONE))
+    assert said.bound(10).by == "prefix"
