@@ -15,10 +15,10 @@ import msgspec
 
 from runner.models.assembly import Assembly
 from runner.models.connection import Wire
-from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+from runner.models.keys import key_for
 from runner.models.outcomes import outcome
 from runner.models.sending import Sdk, Sender, request_id_of
-from runner.models.usage import Counts, counts_of
+from runner.models.usage import Classed, Counts, counts_of, in_class
 from runner.models.wire import chat_body, encode_message, encode_tools
 from runner.ports import Completion, Interrupt, Message, ToolDefinition
 from runner.pricing.book import Entry
@@ -61,10 +61,10 @@ class LitellmChat:
         self._tools, self._service = encode_tools(tools), (asks or Asks()).service
         self._key = api_key or ""
         self._counts: Counts = counts_of(entry, "litellm")
+        self._classed: Classed = partial(in_class, asks=asks or Asks(), entry=entry)
         make = partial(_made, model=litellm_name(name), key=self._key, base_url=base_url, idle_s=idle_s)
         provider = name.partition("/")[0]
-        place = SUPPORTED_KEYS.get(provider) or FOREIGN_KEYS.get(provider) or "the provider's variables"
-        self._sender = Sender(make, host=provider, place=place, timeout_s=timeout_s)
+        self._sender = Sender(make, host=provider, place=key_for(provider), timeout_s=timeout_s)
         if api_key:
             # it takes seconds, and there is a workspace to look over meanwhile; without a key nobody is about to call.
             # Not a daemon: a process that ends in the middle of an import of compiled code may be aborted
@@ -92,7 +92,8 @@ class LitellmChat:
     ) -> Completion:
         def read(chunks: Iterator[object], headers: Mapping[str, str]) -> Completion:
             kept = self._name if self._name.partition("/")[0] in _WANT_THOUGHTS else ""
-            return Assembly(call, on_text, model=kept, counts=self._counts).read(chunks, request_id_of(headers))
+            assembly = Assembly(call, on_text, model=kept, counts=self._counts, classed=self._classed)
+            return assembly.read(chunks, request_id_of(headers))
 
         refused = partial(outcome, "litellm", secret=self._key)
         return self._sender.stream("", body, interrupt=interrupt, read=read, refused=refused, events=_decoded)
