@@ -1,10 +1,22 @@
 """The `runner` command: hand the keys over first, then read the command line."""
 
-from __future__ import annotations
-
+# These three, and no `__future__`: the interpreter has them already, so nothing of the working directory is taken.
 import os
 import sys
 from io import TextIOWrapper
+
+
+def _leave_out_here() -> None:
+    """Import nothing more from the working directory, which `python -m` puts first: an agent may have written it."""
+    try:
+        here = {"", os.getcwd()}  # noqa: PTH109 - pathlib is not imported this early
+    except OSError:
+        here = {""}
+    sys.path[:] = [place for place in sys.path if place not in here]
+
+
+if __name__ == "__main__":
+    _leave_out_here()
 
 
 def main() -> int:

@@ -81,7 +81,24 @@ def _command() -> list[str] | None:
     if not sys.executable or len(sys.orig_argv) < 2 or sys.orig_argv[1] == "-":
         return None
     # by its full path: found by name, another directory of PATH could answer
-    return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, *(["-P"] if _found_elsewhere() else []), *sys.orig_argv[1:]]
+
+
+def _found_elsewhere() -> bool:
+    """Whether this is a `python -m` that finds its module without the working directory, so that `-P` can leave it out.
+
+    The interpreter itself imports before any module of ours runs; an agent may have written what it would find there.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None or spec.origin is None or sys.flags.safe_path:
+        return False
+    root: str = spec.origin
+    for _ in spec.name.split("."):
+        root = os.path.dirname(root)  # noqa: PTH120 - pathlib is not imported this early
+    try:
+        return os.path.realpath(root) != os.getcwd()  # noqa: PTH109 - as above
+    except OSError:
+        return False
 
 
 def _start_again(keys: Keys) -> None:

@@ -144,6 +144,42 @@ def test_more_keys_than_one_page_holds_are_handed_over_whole(tmp_path: Path) -> 
             assert b"ACCESS_TOKEN" not in one.look("environ")
 
 
+def test_as_a_module_it_imports_nothing_of_the_directory_it_works_in(tmp_path: Path) -> None:
+    keys = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **PLANTED}
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "home").mkdir()
+    script = "import pathlib; pathlib.Path(__file__ + '.ran').touch(); raise ImportError\n"
+    # of the standard library, and of what is installed beside runner: all are imported in the course of these commands
+    for name in ("__future__", "tenacity", "typer", "msgspec", "httpx", "sqlite3", "json", "tomllib", "ctypes"):
+        (work / f"{name}.py").write_text(script)
+    (work / "spec.md").write_text("# Do it\n")
+    for environ in (keys, {name: value for name, value in keys.items() if "_KEY" not in name}):
+        for args in (["spec", "check", "--model", "openai/gpt-5"], ["models"], ["doctor"]):
+            command = [sys.executable, "-m", "runner", *args]
+            done = subprocess.run(
+                command, env=environ, cwd=work, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert "Traceback" not in done.stderr
+            assert len(done.stdout.splitlines()) > 3, done.stderr
+    assert [path.name for path in work.glob("*.ran")] == []
+
+
+def test_started_anew_as_a_module_it_leaves_the_directory_out_from_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "mod.py").write_text(
+        "import sys\nfrom runner.handover import ensure\nensure(sys.argv[1:])\nprint(sys.flags.safe_path)"
+    )
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{tmp_path / 'lib'}", **PLANTED}
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "mod", "loop"], env=environ, capture_output=True, text=True, check=True, cwd=cwd
+        ).stdout
+        for cwd in (tmp_path, tmp_path / "lib")
+    ]
+    assert said == ["True\n", "False\n"], "except where it is only found there"
+
+
 def test_where_it_cannot_start_again_the_keys_are_held_and_that_is_said() -> None:
     script = "import sys, os; from runner.handover import ensure; print(ensure(['loop']).names, 'OPENAI_API_KEY' in os.environ)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **PLANTED}
