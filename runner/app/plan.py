@@ -15,6 +15,8 @@ from runner.config import Flags, Settings
 from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
 from runner.models.keys import KNOWN_KEYS, is_provider_key, key_for
+from runner.models.server import place_of_openai
+from runner.models.server import refuse_password
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.pricing.cost import Asks, dearest
@@ -86,8 +88,20 @@ class Chosen:
 
     def asks(self, settings: Settings) -> Asks:
         """What its requests ask for: only Anthropic's say how long a prefix is to be kept."""
-        asks = settings.asks
-        return asks if self.choice.kind == "anthropic" else replace(asks, cache="")
+        kind, server = self.choice.kind, self.choice.server
+        if kind == "anthropic":
+            return settings.asks
+        asks = replace(settings.asks, cache="")
+        if kind == "replay" or not self.entry.name.startswith("openai/"):
+            return asks
+        url = server.base_url if server else settings.openai_base_url.value
+        place = None if kind == "litellm" else place_of_openai(url) if url else ""
+        if place is None:
+            # only OpenAI itself is surely told the class of service; in front of it an account's own may be taken
+            return replace(asks, unpinned=True)
+        # an address of a region's bills that region
+        regional = place in self.entry.price.geo and asks.geo in {"", "global"}
+        return replace(asks, geo=place) if regional else asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +218,8 @@ def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool 
             sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
         )
     _refuse_lent(catalog.key_of(choice), sources.settings)
+    if choice.kind == "litellm":
+        _refuse_litellm_password(catalog.key_of(choice), sources.settings)
     return _priced(Chosen(choice=choice, entry=sources.book.lookup(choice.name)), sources.settings)
 
 
@@ -225,6 +241,13 @@ def _refuse_lent(key: str, settings: Settings) -> None:
             f"tools.env lists {key}, and the model is called with it: tools never get such a key",
             hint="take it off the list; give tools a key of their own under another name",
         )
+
+
+def _refuse_litellm_password(key: str, settings: Settings) -> None:
+    """Raise ConfigError for a password in the provider's address, where litellm takes it from the environment."""
+    for place in ("API_BASE", "BASE_URL"):
+        name = f"{key.removesuffix('API_KEY')}{place}"
+        refuse_password(settings.environ.get(name, ""), name)
 
 
 def _priced(one: Chosen, settings: Settings) -> Chosen:

@@ -18,6 +18,8 @@ _PER_MILLE = 1000
 _PER_MILLION = 1_000_000
 _WHOLE = _PER_MILLE * _PER_MILLION  # the factor of list prices
 _STANDARD = frozenset({"", "standard", "default"})
+_BY_ITSELF = ("priority", "fast")
+"""Dearer classes of service that a server may choose where a request names none, as its account is set up."""
 _EVERYWHERE = frozenset({"", "global"})
 _SHORTEST = frozenset({"", "off", "5m"})
 _ADD = "Add `{}` to the model's table in a file of prices and name it with --prices."
@@ -107,11 +109,15 @@ def affordable_output(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asks:
-    """What requests ask for, "" being the provider's standard: class of service, place, life of cached prefixes."""
+    """What requests ask for, "" being the provider's standard: class of service, place, life of cached prefixes.
+
+    `unpinned` says that a request for the standard class names none, so that the server may choose another.
+    """
 
     service: str = ""
     geo: str = ""
     cache: str = ""
+    unpinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +139,7 @@ def dearest(price: Price, asks: Asks, input_bound: int, multiplier: int = _PER_M
 
     `multiplier` is the contract's, in millionths. Raises UnpricedError for a class that has no price.
     """
-    served = [price] if asks.service in _STANDARD else [price, _service(price, asks.service)]
-    reached = [tier for one in served for tier in _reached(one, input_bound)]
+    reached = [tier for one in _served(price, asks) for tier in _reached(one, input_bound)]
     factor = max(_PER_MILLE, _place(price, asks.geo)) * multiplier
     kinds = [_input_prices(one, asks.cache) for one in reached]
     written = [(one.output,) if one.reasoning is None else (one.output, one.reasoning) for one in reached]
@@ -202,6 +207,14 @@ def _fee(price: Price, kind: str, uses: int, multiplier: int) -> NanoUsd:
 def _reached(price: Price, tokens: int) -> list[Price]:
     """The tiers that a request of up to so many input tokens can be billed in, in order."""
     return [price, *(one.price for one in price.above if tokens > one.tokens)]
+
+
+def _served(price: Price, asks: Asks) -> list[Price]:
+    """The prices of the classes of service that a request may be billed in."""
+    if asks.service not in _STANDARD:
+        return [price, _service(price, asks.service)]
+    chosen = _BY_ITSELF if asks.unpinned else ()
+    return [price, *(price.services[name] for name in chosen if name in price.services)]
 
 
 def _service(price: Price, service: str) -> Price:

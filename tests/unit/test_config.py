@@ -6,11 +6,13 @@ import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.app.plan import Chosen
 from runner.config import Flags, Settings, env_file, load, state_dir, tool_env, workspace_keys
 from runner.config.dotenv import parse
 from runner.config.place import network_fs
@@ -18,8 +20,10 @@ from runner.config.providers import KEYS as SERVER_KEYS
 from runner.config.settings import VARIABLES
 from runner.config.userfile import KEYS, example
 from runner.errors import ConfigError, StateError
+from runner.models.catalog import Choice
 from runner.models.keys import FOREIGN_KEYS, KNOWN_KEYS, SUPPORTED_KEYS
 from runner.models.server import Server
+from runner.pricing.book import builtin
 from runner.pricing.cost import Asks
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "config.md"
@@ -324,6 +328,9 @@ WRONG = {
     "a server's taken name": ('[providers.litellm]\nbase_url = "http://x"\n', 1, "cannot be the name of a server"),
     "a server without address": ("\n[providers.desk]\n", 2, "providers.desk has no base_url"),
     "half an address": ('[providers.desk]\nbase_url = "localhost:80"\n', 2, "is not the address of a server"),
+    "an address with a password": (
+        '[providers.desk]\nbase_url = "https://me:hunter2@gw.test/v1"\n', 2, "a user or a password before its @"
+    ),
     "a server's unknown key": (
         '[providers.desk]\nbase_url = "http://x"\nurl = 1\n',
         3,
@@ -554,3 +561,49 @@ def test_the_reference_lists_every_key_and_every_variable() -> None:
         assert f"| `providers.NAME.{name}` | {about} |" in text
     rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert {*KEYS, *VARIABLES, *KNOWN_KEYS, *(f"providers.NAME.{key}" for key in SERVER_KEYS)} == set(rows)
+
+
+EU, PINNED, OPEN = Asks(geo="eu"), Asks(geo="global"), Asks(geo="global", unpinned=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "address", "own", "asks"),
+    [
+        ("chat", "openai/gpt-6.1-sol", "", "", PINNED),
+        ("responses", "openai/gpt-6.1-sol", "", "", PINNED),
+        ("chat", "openai/gpt-6.1-sol", "https://api.openai.com/v1", "", PINNED),
+        ("chat", "openai/gpt-6.1-sol", "https://eu.api.openai.com/v1", "", EU),
+        # nobody sells this one by place
+        ("chat", "openai/gpt-5-mini", "https://eu.api.openai.com/v1", "", PINNED),
+        ("chat", "openai/gpt-6.1-sol", "https://gateway.example/v1", "", OPEN),
+        ("responses", "openai/gpt-6.1-sol", "", "https://gateway.example/v1", OPEN),
+        ("responses", "openai/gpt-6.1-sol", "https://gateway.example/v1", "https://eu.api.openai.com/v1", EU),
+        ("litellm", "openai/gpt-6.1-sol", "", "", OPEN),
+        ("litellm", "gemini/gemini-2.5-pro", "", "", PINNED),
+        ("chat", "mistral/mistral-large-latest", "", "https://gateway.example/v1", PINNED),
+        ("replay", "openai/gpt-6.1-sol", "https://gateway.example/v1", "", PINNED),
+        ("anthropic", "anthropic/claude-sonnet-5-5", "https://gateway.example/v1", "", Asks(geo="global", cache="5m")),
+    ],
+)
+def test_where_a_model_of_openais_is_called_says_what_it_may_be_billed_in(
+    kind: str, name: str, address: str, own: str, asks: Asks
+):
+    settings = load({"HOME": "/nowhere", "OPENAI_BASE_URL": address})
+    server = Server(name=name.partition("/")[0], base_url=own) if own else None
+    # the kinds are the parameters' own
+    choice = Choice(kind=cast("Literal['chat']", kind), name=name, why="", server=server)
+    assert Chosen(choice=choice, entry=builtin()[name]).asks(settings) == asks
+
+
+@pytest.mark.parametrize("geo", ["eu", "us"])
+def test_a_place_that_was_asked_for_stands_above_that_of_the_address(tmp_path: Path, geo: str):
+    (tmp_path / "c.toml").write_text(f'geo = "{geo}"\n')
+    settings = load(
+        {
+            "HOME": str(tmp_path),
+            "RUNNER_CONFIG": str(tmp_path / "c.toml"),
+            "OPENAI_BASE_URL": "https://us.api.openai.com/v1",
+        }
+    )
+    choice = Choice(kind="chat", name="openai/gpt-6.1-sol", why="")
+    assert Chosen(choice=choice, entry=builtin()[choice.name]).asks(settings).geo == geo

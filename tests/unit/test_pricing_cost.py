@@ -93,6 +93,19 @@ def test_the_dearest_tier_is_that_of_the_bound():
     assert dearest(SONNET, Asks(service="batch"), 1).output == 15_000_000
 
 
+def test_a_server_that_chooses_the_class_of_service_by_itself_may_choose_the_dearest_it_has():
+    names = {"priority": 4, "fast": 6, "flex": 1, "batch": 9, "ultrafast": 12}
+    services = {
+        name: Price(input=times, output=times, cached=times, cache_write=times) for name, times in names.items()
+    }
+    plain = Price(input=2, output=2, cached=2, cache_write=2)
+    sold = Price(input=2, output=2, cached=2, cache_write=2, services=services)
+    assert (dearest(sold, Asks(), 1).input, dearest(sold, Asks(unpinned=True), 1).input) == (2, 6)
+    # where one is named the server has no choice
+    assert dearest(sold, Asks(service="priority", unpinned=True), 1).input == 4
+    assert dearest(plain, Asks(unpinned=True), 1) == dearest(plain, Asks(), 1)
+
+
 def test_a_longer_life_of_cached_prefixes_is_held_only_where_asked_for():
     only = Price(input=3_000_000, output=1, cached=1, cache_write=3_750_000, cache_write_1h=6_000_000)
     assert [dearest(only, Asks(cache=life), 1).input for life in ("", "off", "5m", "1h")] == [
