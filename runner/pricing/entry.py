@@ -81,8 +81,9 @@ def stanza(name: str) -> str:
     return "\n".join(
         (
             f"[models.{json.dumps(name)}]",
-            'input = "…"          # USD per million input tokens ("0" only for a server of your own)',
+            'input = "…"          # USD per million input tokens (a server of your own: "0", and local = true)',
             'output = "…"         # USD per million output tokens',
+            'cache_write = "…"    # USD per million written to its cache (left out: 1.25 x input)',
             "context = 200000     # tokens",
             "max_output = 16384   # tokens",
             "as_of = 2026-01-31   # the day you looked the price up",

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from runner.errors import ConfigError
+from runner.pricing import kept
 from runner.pricing.cost import Above, Price
 from runner.pricing.entry import Entry, stanza
 from runner.pricing.table import Place, Table
@@ -60,6 +61,8 @@ class Read:
 def read(text: str, path: Path | str, known: Mapping[str, Entry]) -> Read:
     """Read a file of prices. Sizes and marks that a table leaves out are those of the entry of that name in `known`.
 
+    Its tiers, classes of service, places and fees stay as well, as `runner.pricing.kept` says.
+
     Raises ConfigError with file and line for anything that cannot be meant.
     """
     try:
@@ -96,24 +99,13 @@ def _entry(name: str, models: Table, top: Table, known: Mapping[str, Entry]) -> 
         )
     table = models.table(name)
     table.only(_MODEL)
-    flat = _price(table, name)
-    free = flat.input == flat.output == 0
-    local = table.flag("local", usual=free)
-    if free and not local:
-        table.refuse(f"{name!r} costs nothing, and is not local", "local", hint="Give its price, or leave `local` out.")
     before = known.get(name)
     # a provider adds to requests and counts tokens in one way for all of its models
     like = before or next((one for one in known.values() if one.name.startswith(name.partition("/")[0] + "/")), None)
-    services, geo, fees = table.table("services"), table.table("geo"), table.table("fees")
+    price = _whole(table, name, before.price if before else None)
     return Entry(
         name=name,
-        price=replace(
-            flat,
-            above=_tiers(table, flat, name),
-            services={key: _service(services.table(key), name) for key in services.keys},
-            geo={key: -(-geo.millionths(key) // 1000) for key in geo.keys},
-            fees={key: fees.fee(key) for key in fees.keys},
-        ),
+        price=price,
         max_output=table.tokens("max_output", least=1, usual=before.max_output if before else None),
         context=table.tokens("context", least=1, usual=before.context if before else None),
         as_of=table.date("as_of", top),
@@ -127,29 +119,59 @@ def _entry(name: str, models: Table, top: Table, known: Mapping[str, Entry]) -> 
         thinking=table.word("thinking", _THINKING, usual=before.thinking if before else ""),
         multiplier=table.millionths("multiplier") if "multiplier" in table.keys else _LIST_PRICE,
         multiplier_on_holds=table.flag("multiplier_on_holds", usual=False),
-        local=local,
+        local=_local(table, price, name),
     )
 
 
-def _price(table: Table, name: str, over: Price | None = None) -> Price:
-    """The flat prices of a table; `over` gives those it leaves out."""
+def _local(table: Table, price: Price, name: str) -> bool:
+    """Whether a model is one of the user's own server, which nothing but their own word makes it."""
+    local = table.flag("local", usual=False)
+    if local and kept.costs(price):
+        table.refuse(f"{name!r} is local, and has a price", "local", hint='Write "0" for every price, or leave it out.')
+    if not local and price.input == price.output == 0:
+        table.refuse(
+            f"{name!r} costs nothing, and is not local",
+            "local",
+            hint="Write `local = true` if this is a server of your own; else give its price.",
+        )
+    return local
+
+
+def _whole(table: Table, name: str, before: Price | None) -> Price:
+    """Every price of a model's table, with what it does not name kept from `before`."""
+    flat = _price(table, name, before)
+    services, geo, fees = table.table("services"), table.table("geo"), table.table("fees")
+    stated = replace(
+        flat,
+        above=_tiers(table, flat, name),
+        services={
+            key: _service(services.table(key), name, before.services.get(key) if before else None)
+            for key in services.keys
+        },
+        geo={key: -(-geo.millionths(key) // 1000) for key in geo.keys},
+        fees={key: fees.fee(key) for key in fees.keys},
+    )
+    return stated if before is None else kept.over(stated, before, frozenset(table.keys))
+
+
+def _price(table: Table, name: str, before: Price | None) -> Price:
+    """The flat prices of a table; those it leaves out are never too little, by `before` and by what is usual."""
     said = {key: table.price(key) for key in _PRICES}
-    usual = {key: None if over is None else getattr(over, key) for key in _PRICES}
-    found = {key: usual[key] if price is None else price for key, price in said.items()}
-    price_in, price_out = found["input"], found["output"]
+    price_in, price_out = said["input"], said["output"]
     if price_in is None or price_out is None:
         missing = "input" if price_in is None else "output"
         table.refuse(f"{name!r} has no `{missing}` price", None, hint=f"Add:\n\n{stanza(name)}")
-    return Price(
+    cached, write = said["cached"], said["cache_write"]
+    flat = Price(
         input=price_in,
         output=price_out,
-        # without a price of their own, cache tokens are charged like any input: never too little
-        cached=price_in if found["cached"] is None else found["cached"],
-        cache_write=price_in if found["cache_write"] is None else found["cache_write"],
-        cache_write_1h=found["cache_write_1h"],
-        cache_write_12h=found["cache_write_12h"],
-        reasoning=found["reasoning"],
+        cached=price_in if cached is None else cached,
+        cache_write=kept.usual_write(price_in, before) if write is None else write,
+        cache_write_1h=said["cache_write_1h"],
+        cache_write_12h=said["cache_write_12h"],
+        reasoning=said["reasoning"],
     )
+    return flat if before is None else kept.longer(flat, before)
 
 
 def _tiers(table: Table, flat: Price, name: str) -> tuple[Above, ...]:
@@ -159,14 +181,16 @@ def _tiers(table: Table, flat: Price, name: str) -> tuple[Above, ...]:
         tokens = one.tokens("tokens", least=1, usual=None)
         if tiers and tokens <= tiers[-1].tokens:
             one.refuse(f"tiers of {name!r} are out of order", "tokens", hint="Write them from small to large.")
-        tiers.append(Above(tokens=tokens, price=_price(one, name, over=tiers[-1].price if tiers else flat)))
+        said = {key: price for key in _PRICES if (price := one.price(key)) is not None}
+        tiers.append(Above(tokens=tokens, price=kept.tier(said, tiers[-1].price if tiers else flat)))
     return tuple(tiers)
 
 
-def _service(table: Table, name: str) -> Price:
+def _service(table: Table, name: str, before: Price | None) -> Price:
     table.only((*_PRICES, "above"))
-    flat = _price(table, name)
-    return replace(flat, above=_tiers(table, flat, name))
+    flat = _price(table, name, before)
+    stated = replace(flat, above=_tiers(table, flat, name))
+    return stated if before is None else kept.over(stated, before, frozenset(table.keys))
 
 
 def _contract(table: Table) -> Contract:

@@ -44,6 +44,7 @@ OWN = """\
 as_of = 2026-01-02
 
 [models."openai/llama-on-my-desk"]
+local = true
 input = "0"
 output = "0"
 context = 32768
@@ -135,7 +136,7 @@ def test_the_one_that_would_be_chosen_is_marked_with_the_reason(runner):
 def test_a_price_of_ones_own_names_its_line_and_its_age(runner):
     path = runner.write("p.toml", OWN)
     found = {one["model"]: one for one in listed(runner, "--prices", str(path))}
-    assert (found["openai/llama-on-my-desk"]["source"], found["openai/gpt-5"]["source"]) == (f"{path}:3", f"{path}:9")
+    assert (found["openai/llama-on-my-desk"]["source"], found["openai/gpt-5"]["source"]) == (f"{path}:3", f"{path}:10")
     assert found["openai/llama-on-my-desk"]["age"] == "stale"
     assert found["openai/gpt-5"]["output_pico_usd"] == 12_250_000
     said = runner("models", "desk", "--prices", "p.toml").stdout
@@ -181,7 +182,7 @@ def test_a_torn_price_file_is_refused_with_its_line(runner):
     runner.write("p.toml", OWN + "input =\n")
     done = runner("models", "--prices", "p.toml")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "p.toml:13" in done.stderr
+    assert "p.toml:14" in done.stderr
 
 
 def test_the_list_fits_80_columns(runner):

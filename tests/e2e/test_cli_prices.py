@@ -73,16 +73,35 @@ def test_a_contract_is_shown_with_what_it_does_to_holds(runner):
     assert "holds at no less than the list price" in said
 
 
+def test_what_is_shown_is_the_price_to_its_last_digit(runner):
+    text = """
+as_of = 2026-11-22
+[models."desk/fine"]
+input = "0.123456"
+output = "1234.567891"
+cached = "0.000001"
+cache_write = "0.125"
+context = 32768
+max_output = 4096
+multiplier = "1.234567"
+[models."desk/fine".fees]
+web_search = "0.012345678"
+"""
+    said = runner("prices", "show", "desk/fine", "--prices", str(runner.write("p.toml", text))).stdout
+    for shown in ("0.123456", "1234.567891", "0.000001", "0.125", "1.234567 of the list price", "$0.012345678 a use"):
+        assert shown in said
+
+
 def test_newer_prices_count_from_then_on(runner, elsewhere):
     before = runner.json("prices", "show", "openai/gpt-5-mini", "--json")
     source = elsewhere / "new.toml"
-    # what the file says for a model replaces all of its prices: its other classes are gone, not cheaper
+    # of a model that was known, classes that the file does not name stay, and none of them below its prices
     source.write_text(DEARER)
     done = runner("prices", "update", "--from", str(source))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert "openai/gpt-5-mini input: $0.25 -> $0.3" in said
-    assert "openai/gpt-5-mini flex input: $0.125 -> none" in said
+    assert "openai/gpt-5-mini flex input: $0.125 -> $0.3" in said
     assert "openai/gpt-9: new" in said
     after = runner.json("prices", "show", "openai/gpt-5-mini", "--json")
     assert after["digest"] != before["digest"]
@@ -120,7 +139,11 @@ def test_a_price_that_goes_down_needs_to_be_meant(runner, elsewhere):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (DEARER.replace('"9"', '"0"').replace('"3"', '"0"'), "a price that is nothing"),
+        (DEARER.replace('"9"', '"0"').replace('"3"', '"0"'), "costs nothing"),
+        (
+            DEARER.replace('"9"', '"0"').replace('"3"', '"0"\nlocal = true'),
+            "a price that is nothing",
+        ),
         (DEARER + "multiplier = 0.5\n", "a contract"),
         ('[contract.openai]\nmultiplier = "0.85"\n', "a contract"),
         (DEARER.replace("output", "ouput"), "Did you mean `output`?"),

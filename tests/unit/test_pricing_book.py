@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ConfigError
-from runner.pricing.book import Book, hold_percent, staleness
-from runner.pricing.cost import Above, Price, affordable_output, cost, worst
+from runner.errors import ConfigError, UnpricedError
+from runner.pricing.book import Book, builtin, hold_percent, staleness, stanza
+from runner.pricing.cost import Above, Asks, Price, affordable_output, cost, dearest, worst
 from runner.pricing.written import unsound, write
 from runner.values import Usage
 
@@ -18,6 +18,7 @@ MINE = """\
 as_of = 2026-10-01
 
 [models."local/llama"]
+local = true
 input = "0"
 output = "0"
 context = 32768
@@ -135,15 +136,84 @@ def test_a_users_file_adds_models_and_replaces_prices():
     book = Book.load(MINE + '\n[models."openai/gpt-5"]\ninput = 1.1\noutput = "9"\n', path="prices.toml")
     assert book.lookup("local/llama").price == Price(input=0, output=0, cached=0, cache_write=0)
     mine = book.lookup("openai/gpt-5")
-    # 1.1 exactly, and cached tokens at the input's price where nothing is said
-    assert mine.price == Price(input=1_100_000, output=9_000_000, cached=1_100_000, cache_write=1_100_000)
+    # 1.1 exactly; where nothing is said, cached tokens at the input's price, and written ones at no less
+    flat = replace(mine.price, above=(), services={}, geo={}, fees={})
+    assert flat == Price(input=1_100_000, output=9_000_000, cached=1_100_000, cache_write=1_375_000)
     assert (mine.max_output, mine.source) == (128_000, "prices.toml")
+
+
+TWO_PRICES = '[models."{}"]\ninput = "{:f}"\noutput = "{:f}"\nas_of = 2026-11-22\n'
+
+
+def test_a_known_model_with_two_new_prices_keeps_every_other_one():
+    book = Book.load(TWO_PRICES.format("openai/gpt-6.1-sol", Decimal(3), Decimal(11)))
+    price, known = book.lookup("openai/gpt-6.1-sol").price, Book.load().lookup("openai/gpt-6.1-sol").price
+    assert (price.cached, price.cache_write) == (3_000_000, 3_750_000)
+    assert [(one.tokens, one.price.input, one.price.output) for one in price.above] == [
+        (272_000, 6_000_000, 16_500_000)
+    ]
+    assert price.above[0].price.cache_write == 7_500_000
+    assert (price.services.keys(), price.geo, price.fees) == (known.services.keys(), known.geo, known.fees)
+    # by how far the prices moved, and never below them: 1/2 of a price that nobody confirmed is not promised
+    assert (price.services["priority"].input, price.services["priority"].output) == (6_000_000, 22_000_000)
+    assert price.services["priority"].above[0].price.output == 33_000_000
+    assert (price.services["flex"].input, price.services["flex"].output) == (3_000_000, 11_000_000)
+    claude = Book.load(TWO_PRICES.format("anthropic/claude-haiku-4-5", Decimal(2), Decimal(10)))
+    assert claude.lookup("anthropic/claude-haiku-4-5").price.cache_write_1h == 4_000_000
+
+
+def test_what_a_known_models_table_states_replaces_what_was_known():
+    text = TWO_PRICES.format("openai/gpt-6.1-sol", Decimal(3), Decimal(11)) + (
+        'cache_write = "3"\nabove = []\n[models."openai/gpt-6.1-sol".services.flex]\ninput = "1.5"\noutput = "5.5"\n'
+        '[models."openai/gpt-6.1-sol".geo]\n[models."openai/gpt-6.1-sol".fees]\n'
+    )
+    price = Book.load(text).lookup("openai/gpt-6.1-sol").price
+    assert (price.cache_write, price.above, price.geo, price.fees) == (3_000_000, (), {}, {})
+    assert [*price.services] == ["flex"]
+    flex = price.services["flex"]
+    # its tier is stated nowhere, so it stays
+    assert (flex.input, flex.cache_write, flex.above[0].price.input) == (1_500_000, 1_875_000, 3_000_000)
+
+
+@given(st.sampled_from(sorted(builtin())), st.integers(100, 300), st.integers(100, 300), st.data())
+def test_an_override_by_its_two_prices_never_prices_a_reply_below_the_known(
+    name: str, up_in: int, up_out: int, data: st.DataObject
+):
+    known = builtin()[name].price
+    usd_in, usd_out = Decimal(known.input * up_in // 100), Decimal(known.output * up_out // 100)
+    text = TWO_PRICES.format(name, usd_in / 1_000_000, usd_out / 1_000_000)
+    mine = Book.load(text).lookup(name).price
+    tokens = data.draw(st.integers(0, 1_000_000))
+    cached = data.draw(st.integers(0, tokens))
+    write = data.draw(st.integers(0, tokens - cached))
+    output = data.draw(st.integers(0, 100_000))
+    service = data.draw(st.sampled_from(["", *known.services]))
+    hour = known.cache_write_1h is not None and (not service or known.services[service].cache_write_1h is not None)
+    usage = Usage(
+        tokens, output, cached, write,
+        cache_write_1h_tokens=data.draw(st.integers(0, write)) if hour else 0,
+        reasoning_tokens=data.draw(st.integers(0, output)),
+        fees=tuple((kind, 1) for kind in known.fees),
+        service=service,
+        geo=data.draw(st.sampled_from(["", *known.geo])),
+    )  # fmt: skip
+    assert cost(mine, usage) >= cost(known, usage)
+
+
+def test_a_price_file_made_from_the_stanza_prices_cache_writes():
+    text = '[models."anthropic/claude-new-9"]\ninput = "3"\noutput = "15"\ncontext = 200000\nmax_output = 16384\n'
+    price = Book.load(f"{text}as_of = 2026-11-01\n").lookup("anthropic/claude-new-9").price
+    assert (price.cache_write, price.cache_write_1h) == (3_750_000, None)
+    assert dearest(price, Asks(cache="5m"), 1000).input == 3_750_000
+    with pytest.raises(UnpricedError, match="1h"):
+        dearest(price, Asks(cache="1h"), 1000)
+    assert "cache_write" in stanza("anthropic/claude-new-9")
 
 
 def test_the_digest_names_the_content_and_nothing_else():
     assert Book.load().digest == Book.load("").digest == Book.load("# nothing\n").digest
     assert Book.load(MINE).digest != Book.load().digest
-    assert Book.load(MINE).digest != Book.load(MINE.replace('"0"', '"0.000001"', 1)).digest
+    assert Book.load(MINE).digest != Book.load(MINE.replace('"0"', '"0.000001"', 1).replace("true", "false")).digest
     assert len(Book.load().digest) == 64
 
 
@@ -159,7 +229,7 @@ def test_the_digest_names_the_content_and_nothing_else():
         ('[models."a/b"]\ninput = "1"\n', "p:1", "no `output` price", "output ="),
         ('[models."a/b"]\ninput = "1"\noutput = "2"\n', "p:1", "no `max_output`", "max_output = 16384"),
         (MINE.replace("as_of = 2026-10-01", ""), "p:3", "no `as_of`", "as_of = 2026-01-31"),
-        (MINE.replace("4096", "0"), "p:7", "`max_output` is not a number of tokens: 0", "16384"),
+        (MINE.replace("4096", "0"), "p:8", "`max_output` is not a number of tokens: 0", "16384"),
         ("[models.gpt-5]\ninput = 1\n", "p:1", "'gpt-5' is no model", "in quotes"),
         ('input = "1"\n', "p:1", "unknown key `input`", "Known keys"),
         ("[contract.a]\non_holds = true\n", "p:1", "no `multiplier`", "0.85"),
@@ -187,8 +257,12 @@ def test_every_dimension_is_read():
         input=2_000_000, output=10_000_000, cached=100_000, cache_write=2_500_000,
         cache_write_1h=4_000_000, cache_write_12h=5_000_000, reasoning=12_000_000,
     )  # fmt: skip
-    priority = Price(input=4_000_000, output=20_000_000, cached=4_000_000, cache_write=4_000_000)
-    long, longer = replace(base, input=3_000_000), replace(base, input=3_000_000, output=20_000_000)
+    priority = Price(input=4_000_000, output=20_000_000, cached=4_000_000, cache_write=5_000_000)
+    long = Price(
+        input=3_000_000, output=10_000_000, cached=150_000, cache_write=3_750_000,
+        cache_write_1h=6_000_000, cache_write_12h=7_500_000, reasoning=12_000_000,
+    )  # fmt: skip
+    longer = replace(long, output=20_000_000, reasoning=24_000_000)
     assert entry.price == replace(
         base,
         above=(Above(tokens=100_000, price=long), Above(tokens=272_000, price=longer)),
@@ -228,7 +302,8 @@ def test_every_field_moves_the_digest():
 
 def test_a_server_in_the_config_brings_its_models():
     table = {"input": "1.4", "output": "4.4", "context": 1_000_000, "max_output": 128_000, "as_of": date(2026, 11, 22)}
-    book = Book.load(servers={"glm": {"glm-5.2": table}, "desk": {"llama": {**table, "input": 0, "output": 0}}})
+    free = {"input": 0, "output": 0, "local": True}
+    book = Book.load(servers={"glm": {"glm-5.2": table}, "desk": {"llama": {**table, **free}}})
     entry = book.lookup("glm/glm-5.2")
     assert (entry.price.output, entry.count, entry.billing) == (4_400_000, "untrusted", "metered")
     assert book.lookup("desk/llama").billing == "local"
@@ -238,8 +313,16 @@ def test_a_server_in_the_config_brings_its_models():
 
 def test_nothing_but_the_users_own_word_makes_a_model_free():
     assert Book.load(MINE).lookup("local/llama").billing == "local"
-    with pytest.raises(ConfigError, match="costs nothing, and is not local"):
-        Book.load(MINE + "local = false\n")
+    for text in (MINE.replace("local = true", "local = false"), MINE.replace("local = true\n", "")):
+        with pytest.raises(ConfigError, match="costs nothing, and is not local") as caught:
+            Book.load(text)
+        assert "`local = true` if this is a server of your own" in caught.value.hint
+    priced = ('cache_write = "1"\n', '[models."local/llama".services.fast]\ninput = "0"\noutput = "1"\n',
+              '[[models."local/llama".above]]\ntokens = 5\noutput = "10"\n',
+              '[models."local/llama".fees]\nweb_search = "0.01"\n')  # fmt: skip
+    for more in priced:
+        with pytest.raises(ConfigError, match="is local, and has a price"):
+            Book.load(MINE + more)
     entry = Book.load(MINE).lookup("local/llama")
     for one in (entry, replace(entry, local=False)):
         data = write([one], as_of=date(2026, 11, 22), sources={})
@@ -260,7 +343,7 @@ def test_an_update_stands_over_the_built_in_and_under_the_users():
 
 
 def test_an_old_price_is_called_old_and_a_stale_one_raises_the_hold():
-    entry = Book.load(MINE.replace('"0"', '"3"')).lookup("local/llama")  # as of 2026-10-01
+    entry = Book.load(MINE.replace('"0"', '"3"').replace("true", "false")).lookup("local/llama")  # as of 2026-10-01
     assert staleness(entry, at(2026, 9, 1)) == staleness(entry, at(2026, 11, 30)) == "fresh"
     assert staleness(entry, at(2026, 12, 1)) == staleness(entry, at(2027, 3, 30)) == "old"
     assert staleness(entry, at(2027, 3, 31)) == "stale"
@@ -300,6 +383,10 @@ def test_the_output_money_buys_fits_and_one_token_more_does_not(price: Price, bo
 
 @given(st.decimals(min_value=0, max_value=10_000, places=6))
 def test_a_price_is_read_to_the_last_digit(usd: Decimal):
-    text = MINE.replace('output = "0"', f"output = {usd:f}").replace('input = "0"', f'input = "{usd:f}"')
+    text = (
+        MINE.replace("true", str(not usd).lower())
+        .replace('output = "0"', f"output = {usd:f}")
+        .replace('input = "0"', f'input = "{usd:f}"')
+    )
     price = Book.load(text).lookup("local/llama").price
     assert price.input == price.output == int(usd * 1_000_000)

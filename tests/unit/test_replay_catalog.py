@@ -130,6 +130,24 @@ PRICED = Book.load(
 )
 SERVERS = {"desk": DESK, "glm": GLM}
 
+FREE = Book.load(
+    "as_of = 2026-11-01\n"
+    + "".join(f'[models."{name}"]\nlocal = true\ninput = "0"\noutput = "0"\n' for name in DEFAULT_MODELS.values())
+)
+
+
+@pytest.mark.parametrize("provider", sorted(DEFAULT_MODELS))
+@pytest.mark.parametrize("named", [True, False])
+def test_nothing_is_free_at_a_providers_own_address(provider: str, named: bool):
+    model, keys = DEFAULT_MODELS[provider], {f"{provider.upper()}_API_KEY": "v"}
+    with pytest.raises(ConfigError, match=r"would be called at .* own address") as caught:
+        choose(model if named else None, keys, FREE)
+    assert f"{provider.upper()}_BASE_URL" in caught.value.hint
+    own = {provider: Server(name=provider, base_url="http://127.0.0.1:1/v1", key="", api="messages", local=True)}
+    assert choose(model if named else None, keys, FREE, servers=own).name == model
+    if provider == "openai":
+        assert choose(model if named else None, keys, FREE, base_url="http://127.0.0.1:1/v1").name == model
+
 
 @pytest.mark.parametrize(
     ("model", "kind", "name", "server"),
