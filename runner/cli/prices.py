@@ -96,11 +96,13 @@ def _amounts(price: Price, kinds: list[str]) -> list[str]:
 
 
 def _facts(one: Priced) -> list[str]:
+    from runner.app.priced import dollars
     from runner.cli.columns import near, triples, width
-    from runner.values import format_usd
+    from runner.values import written_usd
 
     entry = one.entry
-    times = f"{entry.multiplier / 1_000_000:g} of the list price"
+    # millionths, as a price in pico-dollars is of one per million tokens
+    times = f"{dollars(entry.multiplier):f} of the list price"
     holds = "also on holds" if entry.multiplier_on_holds else "holds at no less than the list price"
     adds = [(entry.allowance, ""), (entry.tools_allowance, " with tools"), (entry.thinking_allowance, " thinking")]
     rows = [
@@ -108,7 +110,7 @@ def _facts(one: Priced) -> list[str]:
             (f"in {place}", f"{factor / 1000:g} of these prices", "")
             for place, factor in sorted(entry.price.geo.items())
         ),
-        *((kind, f"{format_usd(fee)} a use", "") for kind, fee in sorted(entry.price.fees.items())),
+        *((kind, f"{written_usd(fee)} a use", "") for kind, fee in sorted(entry.price.fees.items())),
         *([("contract", times, holds)] if entry.multiplier != 1_000_000 else []),
         ("billing", str(entry.billing), ""),
         ("as of", f"{entry.as_of} ({one.age})", entry.source),
@@ -204,10 +206,10 @@ def _changed(one: Change) -> dict[str, object]:
 def _said(one: Change, value: int | str | None) -> str:
     from runner.app.priced import dollars
     from runner.pricing.compare import KINDS
-    from runner.values import format_usd
+    from runner.values import written_usd
 
     if value is None:
         return "none"
     if isinstance(value, int) and any(kind in one.what.split() for kind in KINDS):
         return f"${dollars(value):f}"
-    return format_usd(value) if isinstance(value, int) and one.what.startswith("fee ") else str(value)
+    return written_usd(value) if isinstance(value, int) and one.what.startswith("fee ") else str(value)
