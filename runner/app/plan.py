@@ -15,8 +15,7 @@ from runner.config import Flags, Settings
 from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
 from runner.models.keys import KNOWN_KEYS, is_provider_key, key_for
-from runner.models.server import place_of_openai
-from runner.models.server import refuse_password
+from runner.models.server import place_of_openai, refuse_password
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.pricing.cost import Asks, dearest

@@ -38,7 +38,7 @@ def place_of_openai(url: str) -> str | None:
 
 
 def refuse_address(url: str, source: str) -> None:
-    """Raise ConfigError where `url`, from `source`, is not the whole address of a server."""
+    """Raise ConfigError where `url`, from `source`, is not the whole address of a server, or holds a password."""
     scheme, there, rest = url.partition("://")
     if not there or scheme.lower() not in {"http", "https"} or not rest.strip("/"):
         # an address may carry a password before its `@`
@@ -46,4 +46,20 @@ def refuse_address(url: str, source: str) -> None:
         raise ConfigError(
             f"the base URL {shown!r} ({source}) is not the address of a server",
             hint="write it whole, for example http://localhost:8080/v1",
+        )
+    refuse_password(url, source)
+
+
+def refuse_password(url: str, source: str) -> None:
+    """Raise ConfigError where `url`, from `source`, has a user or a password before an `@`.
+
+    That would be sent in the place of the key, and nobody who masks would know it. It is not quoted.
+    """
+    rest = url.partition("://")[2]
+    if "@" in rest.partition("/")[0].partition("?")[0].partition("#")[0]:
+        raise ConfigError(
+            f"the base URL ({source}) holds a user or a password before its @, which nothing would mask",
+            hint="write the address without it; a key belongs into the variable for it: OPENAI_API_KEY,\n"
+            "ANTHROPIC_API_KEY, or the one that `key` of [providers.NAME] names",
+            quotable=False,
         )

@@ -35,7 +35,7 @@ def by_name(found: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
 
 def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_from(runner, home):
     text = '# mine\nproject = "shop"\nmax_output = 8000\n\n[tools]\nenv = ["CARGO_HOME"]\n'
-    server = '[providers.desk]\nbase_url = "http://me:passw0rd@127.0.0.1:9/v1"\nkey = "RUNNER_KEY_DESK"\n'
+    server = '[providers.desk]\nbase_url = "http://127.0.0.1:9/v1"\nkey = "RUNNER_KEY_DESK"\n'
     path = configured(home, text + server)
     spec = runner.write("spec.md", SPEC)
     runner.env["RUNNER_PRICES"] = str(runner.write("p.toml", ""))
@@ -55,7 +55,7 @@ def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_fr
         "max_output": (8000, f"{path}:3"),
         "budget_wait": (600, "built-in"),
         "openai_base_url": (None, "built-in"),
-        "providers.desk": ("http://…@127.0.0.1:9/v1", f"{path}:7"),
+        "providers.desk": ("http://127.0.0.1:9/v1", f"{path}:7"),
         "models": ([], "built-in"),
         "rate_wait": (600, "built-in"),
         "patience": (3600, "built-in"),
@@ -68,7 +68,7 @@ def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_fr
     }
     said = runner("config", "providers", "patience", "RUNNER_KEY_DESK").stdout
     assert [line.split()[:2] for line in said.splitlines()] == [
-        ["providers.desk", "http://…@127.0.0.1:9/v1"], ["patience", "1"], ["RUNNER_KEY_DESK", "missing"]
+        ["providers.desk", "http://127.0.0.1:9/v1"], ["patience", "1"], ["RUNNER_KEY_DESK", "missing"]
     ]  # fmt: skip
 
 

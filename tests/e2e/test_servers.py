@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from runner.models.recording import Recording
 from runner.testing.bill import Listed
 from runner.testing.provider import ScriptedProvider
@@ -96,3 +98,41 @@ def test_a_wrong_price_of_a_server_is_refused_with_the_file_and_its_line(runner)
     assert done.returncode == 2
     assert "providers.desk.models: `output` is not a price: 'much'" in done.stderr
     assert "config.toml:2" in done.stderr
+
+
+PASSWORD = "hunter2-secret-pw"
+PRICES_OF_GROQ = (
+    'as_of = 2026-11-01\n[models."groq/small"]\ninput = "2"\noutput = "8"\ncontext = 32768\nmax_output = 4096\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("variable", "model"),
+    [
+        ("OPENAI_BASE_URL", "openai/gpt-5"), ("ANTHROPIC_BASE_URL", "anthropic/claude-opus-5"),
+        ("GROQ_API_BASE", "groq/small"), ("", "desk/small"),
+    ],
+)  # fmt: skip
+def test_a_password_in_an_address_is_refused_and_shown_nowhere(runner, variable, model):
+    with provider("desk", input="2", output="8") as desk:
+        url = desk.url.replace("://", f"://bob:{PASSWORD}@")
+        mine = "" if variable else CONFIG.format(url=url, prices='input = "2"\noutput = "8"', more="")
+        (runner.state.parent / "config.toml").write_text(mine)
+        runner.env |= dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "RUNNER_KEY_DESK"), OWN)
+        runner.env |= {
+            "RUNNER_CONFIG": str(runner.state.parent / "config.toml"),
+            "RUNNER_PRICES": str(runner.write("../prices.toml", PRICES_OF_GROQ)),
+            **({variable: url} if variable else {}),
+        }
+        runner.write("spec.md", SPEC.format(model=model))
+        for args in (("loop", "spec.md"), ("loop", "spec.md", "--json"), ("config",), ("models",), ("doctor",)):
+            done = runner(*args)
+            assert PASSWORD not in done.stdout + done.stderr
+            if args[0] == "loop":
+                assert done.returncode == 2
+                where = f"({variable})" if variable else "config.toml:"
+                assert where in done.stdout + done.stderr
+                assert "a user or a password before its @" in done.stdout + done.stderr
+        assert desk.bodies == []
+    kept = b"".join(path.read_bytes() for path in runner.state.rglob("*") if path.is_file())
+    assert PASSWORD.encode() not in kept

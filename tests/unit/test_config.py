@@ -329,7 +329,9 @@ WRONG = {
     "a server without address": ("\n[providers.desk]\n", 2, "providers.desk has no base_url"),
     "half an address": ('[providers.desk]\nbase_url = "localhost:80"\n', 2, "is not the address of a server"),
     "an address with a password": (
-        '[providers.desk]\nbase_url = "https://me:hunter2@gw.test/v1"\n', 2, "a user or a password before its @"
+        '[providers.desk]\nbase_url = "https://me:hunter2@gw.test/v1"\n',
+        2,
+        "a user or a password before its @",
     ),
     "a server's unknown key": (
         '[providers.desk]\nbase_url = "http://x"\nurl = 1\n',
