@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -129,7 +130,7 @@ def read(asked: Asked) -> Draft:
     first = parse_spec(text, path, on_path=lambda _: True, now=SystemClock().now())
     workspace = _workspace(first, asked.cwd)
     sources = gather(asked, workspace=workspace, spec_model=first.model, spec_models=first.models)
-    _refuse_state_inside(sources.settings, workspace)
+    refuse_inside(sources.settings, workspace)
     spec = parse_spec(text, path, on_path=_finder(sources.settings, workspace), now=SystemClock().now())
     if asked.require_verified and not spec.checks:
         raise ConfigError(
@@ -330,12 +331,23 @@ def _workspace(spec: Spec, cwd: Path) -> Path:
     return root
 
 
-def _refuse_state_inside(settings: Settings, workspace: Path) -> None:
-    """What runner knows must not be within the agent's reach."""
-    place = settings.state_dir
-    if place.value.expanduser().resolve().is_relative_to(workspace):
+def refuse_inside(settings: Settings, workspace: Path) -> None:
+    """What runner knows, and what a call costs, must not be within the agent's reach. Raises ConfigError."""
+    place, prices = settings.state_dir, settings.prices
+    if _reached(config.expanded(place.value), workspace):
         msg = f"the state directory {place.value} ({place.source}) lies in the workspace {workspace}"
         raise ConfigError(msg, hint="name a directory elsewhere with RUNNER_STATE_DIR")
+    if prices.value is not None and _reached(prices.value, workspace):
+        msg = f"the prices {prices.value} ({prices.place}) lie in the workspace {workspace}, where an agent can write"
+        raise ConfigError(msg, hint="move the file elsewhere, e.g. to ~/.config/runner/prices.toml, and name it there")
+
+
+def _reached(path: Path, workspace: Path) -> bool:
+    """Whether a path, or a link it goes by, lies in the workspace."""
+    # as it is written: a link in the workspace can be made to lead elsewhere
+    written = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
+    places = (path, written, *written.parents)
+    return any(one.resolve().is_relative_to(workspace) for one in places) or written.is_relative_to(workspace)
 
 
 def _finder(settings: Settings, workspace: Path) -> _Finder:

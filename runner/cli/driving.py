@@ -180,6 +180,9 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
         msg = f"--require-verified needs checks, and run {run} of this spec began without any"
         raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model, spec_models=spec.models)
+    for place in filter(None, (created.workspace, created.origin)):
+        plan.refuse_inside(sources.settings, Path(place).resolve())
+    _refuse_other_state(sources.settings, access)
     access = replace(access, vault=sources.vault, screen=_lines(sources, view))
     models = plan.again(sources, asked, state)
     limits = config.resolve_limits(
@@ -189,6 +192,16 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
     with _watched(access, view, spec, run) as shown:
         stop, after = drive.drive(run, spec, models, sources, shown, seen=state.seq, limits=limits, now=now)
     return _end(stop, after, access, view)
+
+
+def _refuse_other_state(settings: config.Settings, access: drive.Access) -> None:
+    """A run found by the word of a file that has no say in its workspace may be an agent's own."""
+    place = config.expanded(settings.state_dir.value).absolute()
+    if place != access.state.root:
+        raise ConfigError(
+            f"the state directory {access.state.root} was named by a file in the run's workspace",
+            hint="name it with RUNNER_STATE_DIR",
+        )
 
 
 _RAISE = {StopKind.BUDGET, StopKind.LIMIT}

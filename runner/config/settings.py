@@ -31,6 +31,12 @@ VARIABLES: Mapping[str, str] = {
 }
 """Environment variables runner reads, provider keys aside."""
 
+_NOT_FROM_INSIDE = (
+    *("on_stop", "on_park", "providers", "prices", "project", "state_dir", "tools.env", "service", "geo"),
+)
+"""What a configuration file inside the workspace has no say in: commands, addresses that keys are sent to, what a call
+costs, whose budget it counts for, where that is kept, and what tools are given."""
+
 MIN_OUTPUT = 1_024
 MAX_OUTPUT = 16_384
 BUDGET_WAIT_S = 600
@@ -266,8 +272,8 @@ class _Chosen:
     env_file: str
 
     def trusted_less(self) -> Iterator[str]:
-        """Drop what an agent must not have written: commands of the user's, and addresses that keys are sent to."""
-        for name in ("on_stop", "on_park", "providers"):
+        """Drop what an agent must not have written; what only masks more (`secrets`) or is capped anyway stays."""
+        for name in _NOT_FROM_INSIDE:
             if self.user.pop(name, None) is not None:
                 where = f"{name} of {self.user_path}"
                 yield f"{where} is ignored: that file is in the workspace, where an agent can write"

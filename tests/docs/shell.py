@@ -19,7 +19,7 @@ END = "=== end of command"
 STARTER = ROOT / "specs" / "starter" / "recording.jsonl"
 HOME_OF_THE_PAGES = "/home/ada"
 SERVER_OF_THE_PAGES = "http://127.0.0.1:11434/v1"
-_WRITTEN = {"config": "$HOME/.config/runner/config.toml", "prices": "prices.toml"}
+_WRITTEN = {"config": "$HOME/.config/runner/config.toml", "prices": "$HOME/.config/runner/prices.toml"}
 
 
 @dataclass(frozen=True)

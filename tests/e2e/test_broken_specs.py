@@ -191,3 +191,45 @@ def test_a_dry_run_of_a_broken_spec_exits_2_and_of_a_sound_one_writes_nothing(ru
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
     assert not runner.state.exists()
+
+
+@pytest.mark.parametrize("how", ["flag", "variable", "file", "a link inside", "a link outside"])
+def test_prices_that_an_agent_can_write_are_refused(runner, model, tmp_path, how):
+    runner.write("spec.md", SOUND)
+    inside, outside = runner.write("cheap.toml", ""), tmp_path / "elsewhere" / "prices.toml"
+    outside.parent.mkdir()
+    args: list[str] = []
+    match how:
+        case "flag":
+            args = ["--prices", "cheap.toml"]
+        case "variable":
+            runner.env["RUNNER_PRICES"] = str(inside)
+        case "file":
+            (outside.parent / "config.toml").write_text(f'prices = "{inside}"\n')
+            runner.env["RUNNER_CONFIG"] = str(outside.parent / "config.toml")
+        case "a link inside":
+            outside.write_text("")
+            (runner.cwd / "link.toml").symlink_to(outside)
+            args = ["--prices", "link.toml"]
+        case _:
+            outside.symlink_to(inside)
+            args = ["--prices", str(outside)]
+    said = refused(runner, "loop", "spec.md", "--model", model, *args)
+    assert "lie in the workspace" in said
+    assert "~/.config/runner/prices.toml" in said
+
+
+def test_prices_and_a_state_directory_within_an_agents_reach_are_refused_when_a_run_goes_on(runner, model, tmp_path):
+    runner.write("spec.md", SOUND)
+    inside = runner.write("cheap.toml", "")
+    elsewhere = tmp_path / "other"
+    runner.env["RUNNER_STATE_DIR"] = str(elsewhere)
+    assert runner("loop", "spec.md", "--model", model, "--max-calls", "1").returncode != 2
+    done = runner("resume", "last", "--max-calls", "2", "--prices", str(inside))
+    assert done.returncode == 2
+    assert "lie in the workspace" in done.stderr
+    # the run's workspace holds the file that names the state directory the run is looked for in
+    runner.env |= {"RUNNER_STATE_DIR": "", "RUNNER_CONFIG": str(runner.write("c.toml", f'state_dir = "{elsewhere}"\n'))}
+    done = runner("resume", "last", "--max-calls", "2")
+    assert done.returncode == 2
+    assert "was named by a file in the run's workspace" in done.stderr

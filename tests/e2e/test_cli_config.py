@@ -38,11 +38,12 @@ def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_fr
     server = '[providers.desk]\nbase_url = "http://127.0.0.1:9/v1"\nkey = "RUNNER_KEY_DESK"\n'
     path = configured(home, text + server)
     spec = runner.write("spec.md", SPEC)
-    runner.env["RUNNER_PRICES"] = str(runner.write("p.toml", ""))
+    runner.env["RUNNER_PRICES"] = str(path.parent / "p.toml")
+    (path.parent / "p.toml").write_text("")
     found = by_name(runner.json("config", "spec.md", "--unattended", "--json"), "settings")
     assert {name: (one["value"], one["source"]) for name, one in found.items()} == {
         "model": ("openai/gpt-5", f"{spec}:2"),
-        "prices": (str(runner.cwd / "p.toml"), "RUNNER_PRICES"),
+        "prices": (str(path.parent / "p.toml"), "RUNNER_PRICES"),
         "project": ("shop", f"{path}:2"),
         "state_dir": (str(runner.state), "RUNNER_STATE_DIR"),
         "unattended": (True, "flag"),

@@ -291,7 +291,13 @@ def test_listed_secrets_are_found_and_tools_get_only_listed_names(tmp_path: Path
 def test_hooks_of_a_file_inside_the_workspace_do_not_count(tmp_path: Path) -> None:
     settings = load(written(tmp_path, FULL), workspace=tmp_path)
     assert (settings.on_stop.value, settings.on_park.value) == (None, None)
-    assert len(settings.notes) == 2
+    plain = load(written(tmp_path, ""))
+    for name in ("prices", "project", "state_dir", "tools_env"):
+        assert settings.named()[name] == plain.named()[name]
+    assert settings.secrets.value == ("DB_PASSWORD",), "what masks more is heard"
+    assert len(settings.notes) == 6
+    calls = load(written(tmp_path, CALLS), workspace=tmp_path)
+    assert (calls.service.value, calls.geo.value, len(calls.notes)) == ("standard", "global", 2)
     assert load(written(tmp_path, FULL), workspace=tmp_path / "sub").on_stop.value == ("notify-send", "runner")
 
 
