@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
-import urllib.request
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -27,13 +27,11 @@ Set = Mapping[str, str]
 
 @pytest.fixture(scope="module", autouse=True)
 def index() -> None:
-    """An index of packages to ask; without a network there is nothing to resolve."""
-    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    try:
-        urllib.request.urlopen(f"{said or 'https://pypi.org/simple'}/litellm/", timeout=20).close()
-    except OSError as error:
-        pytest.skip(f"no index of packages answers: {error}")
+    """An index of packages to ask, whichever pip is configured for; without one there is nothing to resolve."""
+    asked = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "msgspec"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no index of packages answers: {done.stderr.strip()[-200:]}")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,9 @@ def with_pip(python: Path, extra: str) -> tuple[Set, str]:
 
 def with_uv(python: Path, extra: str) -> Set:
     command = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--python", str(python), target(extra)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    # the certificates that this machine trusts, as pip takes them
+    env = {**os.environ, "UV_SYSTEM_CERTS": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
     # runner itself is ` + name @ file://…`
     found = re.findall(r"^ \+ ([^= ]+)==([^ \n]+)", done.stderr, re.MULTILINE)

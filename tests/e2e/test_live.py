@@ -373,6 +373,10 @@ def test_a_spec_gives_a_terminal_no_orders_and_shows_no_key_before_it_is_run(run
 def test_whoever_hammers_on_ctrl_c_gets_the_terminal_back(runner, on_terminal):
     for _ in range(5):
         terminal = loop(runner, on_terminal, "--new", width=100)
+        # once runner has left, the kernel throws away what the terminal has not read yet with every Ctrl-C
+        modes = termios.tcgetattr(terminal.file)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(terminal.file, termios.TCSANOW, modes)
         terminal.sees("three")
         for _ in range(150):
             with suppress(OSError):
