@@ -45,10 +45,10 @@ def input_bound(draft: Draft, one: Chosen, limits: Limits) -> int:
 
 
 def _unsent(draft: Draft, one: Chosen) -> Model:
-    """A model that only encodes: it has no key. A recording's requests and litellm's are Chat Completions."""
+    """A model that only encodes: it has no key. A recording's requests are Chat Completions."""
     from runner.tools.arguments import DEFINITIONS
 
-    own = one.choice.kind in {"anthropic", "responses"}
+    own = one.choice.kind in {"anthropic", "responses", "litellm"}
     choice = one.choice if own else catalog.Choice(kind="chat", name=one.entry.name, why="")
     settings = draft.sources.settings
     return catalog.build(

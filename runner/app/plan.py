@@ -218,11 +218,9 @@ def choose(sources: Sources, model: str | None, cwd: Path, *, without_key: bool 
             sources.key_values(), base_url, source=sources.settings.openai_base_url.source, choice=choice
         )
     _refuse_lent(catalog.key_of(choice), sources.settings)
-    entry = sources.book.lookup(choice.name)
     if choice.kind == "litellm":
         _refuse_litellm_password(catalog.key_of(choice), sources.settings)
-        entry = replace(entry, allowance=max(entry.allowance, catalog.LITELLM_ADDS))
-    return _priced(Chosen(choice=choice, entry=entry), sources.settings)
+    return _priced(Chosen(choice=choice, entry=sources.book.lookup(choice.name)), sources.settings)
 
 
 def _litellm_key(model: str) -> str:

@@ -33,8 +33,6 @@ _WAYS = (
     "or play a recording: --model replay:FILE"
 )
 _LITELLM = "litellm"
-LITELLM_ADDS = 1_024
-"""Input tokens at most in what litellm writes into a request beside what it is given: dozens of bytes a message."""
 _NO_KEY = "a server that needs no key has its place in the configuration: [providers.NAME]"
 _INSTALL = "pip install 'agent-loop-runner[litellm]'"
 _LOCAL = frozenset({"ollama", "lmstudio", "vllm", "llamacpp", "llama.cpp", "local", "localai"})

@@ -6,6 +6,7 @@ provider's own SDK, as for SageMaker) nobody knows whether a byte left: such a c
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -79,13 +80,14 @@ class LitellmChat:
         return self._max_output
 
     def encode(self, message: Message) -> bytes:
-        return encode_message(message, self._name)
+        return _as_sent(encode_message(message, self._name))
 
     def body(self, messages: Sequence[bytes], max_output: int) -> bytes:
         model = self._name.partition("/")[2]
-        return chat_body(
+        body = chat_body(
             model, messages, tools=self._tools, max_output=max_output, limit=b"max_tokens", service=self._service
         )
+        return _as_sent(body)
 
     def complete(
         self, call: CallId, body: bytes, *, interrupt: Interrupt, on_text: Callable[[str], None]
@@ -105,6 +107,11 @@ class LitellmChat:
     def count(self, body: bytes, *, interrupt: Interrupt) -> int | None:
         del body, interrupt
         return None
+
+
+def _as_sent(text: bytes) -> bytes:
+    """Chat Completions as litellm writes them at most, with white space and escapes: what leaves bounds the tokens."""
+    return json.dumps(json.loads(text)).encode()
 
 
 def _made(wire: Wire, *, model: str, key: str, base_url: str | None, idle_s: float) -> Sdk:

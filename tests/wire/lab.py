@@ -161,7 +161,7 @@ ADAPTERS = {
         Adapter("openai responses", "openai/m", _openai("responses"), entry={"api": "responses", "allowance": 64}),
         Adapter("openai chat", "openai/m", _openai("chat"), entry={"allowance": 64}),
         Adapter("compatible", "desk/m", _served("desk", "chat", "chat", "RUNNER_KEY_DESK")),
-        Adapter("litellm", "deepseek/m", _through_litellm, entry={"allowance": catalog.LITELLM_ADDS}),
+        Adapter("litellm", "deepseek/m", _through_litellm),
     )
 }  # fmt: skip
 KEYS = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY, "RUNNER_KEY_DESK": KEY}

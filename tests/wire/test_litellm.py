@@ -96,6 +96,25 @@ def test_a_conversation_goes_on_with_the_reply_put_back(provider: ScriptedProvid
     assert limits == [500, 100]
 
 
+@pytest.mark.parametrize("name", ["openai/gpt-5-mini", "deepseek/m", "groq/m"])
+@pytest.mark.parametrize("calls", [0, 1, 30])
+def test_no_more_bytes_leave_than_the_input_was_bounded_by(provider: ScriptedProvider, name: str, calls: int):
+    provider.script = Script(recording=RECORDING, key=KEY, provider=name.partition("/")[0])
+    provider.sell(name, Listed.of(input="1", output="2", cached="1"))
+    tools = tuple(ToolDefinition(name=f"t{n}", description="A, b: c.", parameters=TOOL.parameters) for n in range(9))
+    chat = LitellmChat(name, api_key=KEY, max_output=1_000, base_url=provider.url, tools=tools)
+    asked = tuple(ToolCall(f"c{n}", "run", '{"argv":["ls","漢字"]}') for n in range(calls))
+    parts = [chat.encode(SystemText("é 漢字 \x7f")), chat.encode(UserText("Iteration 1"))]
+    if asked:
+        parts.append(chat.encode(Answered(Reply(text="", tool_calls=asked))))
+        parts += [chat.encode(ToolText(call.id, "a, b: ü")) for call in asked]
+    body = chat.body(parts, 500)
+    chat.complete(CALL, body, interrupt=Interrupt(), on_text=lambda _: None)
+    assert len(provider.bodies[-1]) <= len(body)
+    # what is new since a count is bounded by its own bytes, and the mark between two of them
+    assert len(body) - len(chat.body(parts[:1], 500)) <= sum(len(part) + 2 for part in parts[1:])
+
+
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault.is_free])
 def test_a_structured_refusal_is_unbilled_and_never_tried_again_inside(
