@@ -85,7 +85,7 @@ endif
 # After .core, never beside it: two pips in one environment break it.
 .venv/.dev: .venv/.core
 	@echo 'installing the tools of the tests into .venv ...'
-	@$(PIP) --editable '.[demo,dev,litellm]'
+	@$(PIP) --editable '.[demo,dev,litellm,cel,signing]'
 	@touch $@
 
 # An environment of its own: what the peer pins must not decide what runner is measured with.
