@@ -22,11 +22,11 @@ from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.errors import BusyError, RunnerError
 from runner.events.facts import StopAsked
+from runner.sandbox.leftovers import start_ticks
 from runner.store import journal
 from runner.store.database import Database
 from runner.store.lease import holder_of, is_held
 from runner.store.recorder import leave_in_inbox
-from runner.tools.leftovers import start_ticks
 from runner.values import StopKind
 
 ANSWER_S = 4.0

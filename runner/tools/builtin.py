@@ -13,13 +13,14 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.events.facts import ToolStarted
 from runner.ports import Interrupt, Prepared, ToolDefinition, ToolOutcome
+from runner.sandbox import leftovers
+from runner.sandbox.process import Commands
 from runner.secrets import withheld_in
-from runner.tools import leftovers, writing
+from runner.tools import writing
 from runner.tools.arguments import DEFINITIONS, Arguments, ArgumentsError, read
 from runner.tools.commands import Background, Foreground, Settings, outcome_of_lost
 from runner.tools.output import Artefacts, Masks
 from runner.tools.paths import RefusedPathError, locate, open_directory
-from runner.tools.process import Commands
 from runner.tools.reading import Reader
 from runner.values import Effect, ToolCall
 
@@ -239,6 +240,7 @@ class BuiltinTools:
         for thread in threads:
             thread.join()
         self._background.clear()
+        self._commands.host.close()
         return tuple(self._vault.mask(background.title) for background in running)
 
     def end_leftovers(self) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from runner.events.facts import ToolStarted
 from runner.ports import Interrupt, ToolOutcome
+from runner.sandbox.process import GRACE_S, INTERRUPT_GRACE_S, Command, Ended, Pace, signal_name
 from runner.tools.output import Artefacts, Collector, MaskedStream, Masks
-from runner.tools.process import GRACE_S, INTERRUPT_GRACE_S, Command, Ended, Pace, signal_name
 
 _STOPPED = "stopped"
 _INTERRUPTED = "interrupted"

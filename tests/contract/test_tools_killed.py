@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner.events.facts import ToolStarted
+from runner.sandbox.leftovers import carriers, start_ticks
 from runner.secrets import Vault
 from runner.tools import BuiltinTools
-from runner.tools.leftovers import carriers, start_ticks
 from runner.values import Effect, ToolCall
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ COMMANDS = {
 
 
 class Killed:
-    """A driver process that started a command and was killed; `keeper_too`: and the command's keeper before it."""
+    """A driver process that started a command and was killed; `keeper_too`: and its keeper and host before it."""
 
     def __init__(
         self, base: Path, argv: list[str], until: str, *, group: bool = False, keeper_too: bool = False
@@ -80,8 +80,8 @@ class Killed:
         )  # fmt: skip
         if keeper_too:
             process.send_signal(signal.SIGSTOP)  # or it would see its keeper die, and do the ending itself
-            (keeper,) = carriers(self.tools._commands.keeper_marker)
-            os.kill(keeper, signal.SIGKILL)
+            for keeper in sorted(carriers(self.tools._commands.keeper_marker)):  # the host of all, and the command's
+                os.kill(keeper, signal.SIGKILL)
         if group:
             os.killpg(process.pid, signal.SIGKILL)
         else:

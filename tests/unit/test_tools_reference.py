@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from runner.tools import output, process, reading, writing
+from runner.sandbox import process
+from runner.tools import output, reading, writing
 from runner.tools.arguments import MAX_TIMEOUT_S, SIGNATURES
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "tools.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Commands: started through a keeper, watched, bounded in time, ended with everything they started."""
+"""Commands: started through a host and a keeper, watched, bounded in time, ended with everything they started."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import secrets
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import WorkspaceError
-from runner.tools import leftovers
+from runner.sandbox import leftovers
 
-KEEPER = Path(__file__).with_name("keeper.py")
+HOST = Path(__file__).with_name("host.py")
 GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL for a command that ran out of time or was stopped."""
 INTERRUPT_GRACE_S = 0.5
 _READY_S = 30.0
 _LAST_OUTPUT_S = 1.0
+_HOST_S = 2.0
+"""Seconds a host gets to end by itself when its socket was closed."""
+_CREDENTIALS = sys.platform == "linux"
+_ROOM = socket.CMSG_SPACE(struct.calcsize("3i"))
 _KEEPER_S = 6.0
 """Seconds beyond the grace that a keeper gets to end everything, before runner does it in its place."""
 
@@ -46,14 +52,113 @@ class Pace:
     idle_s: float | None = None
 
 
-class Commands:
-    """Starts commands in one environment. `tag` names the run, so that a later process finds what was left."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a host is started: the program of its walls, if any, before the interpreter, and its whole environment."""
 
-    def __init__(self, env: Mapping[str, str], tag: str) -> None:
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    pass_fds: tuple[int, ...] = ()
+
+
+def unwalled(env: Mapping[str, str]) -> Launch:
+    """A host without walls."""
+    return Launch(argv=(sys.executable, "-I", "-S", str(HOST)), env=env)
+
+
+class Host:
+    """The process that forks commands, started when the first one is wanted. `close` ends it, and what it walls in."""
+
+    def __init__(self, launch: Callable[[], Launch]) -> None:
+        self._launch = launch
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """0 while there is none."""
+        return 0 if self._process is None else self._process.pid
+
+    def spawn(self, files: Sequence[int], *, stdin: bool) -> None:
+        """Fork a keeper that has these files. A host that is gone is started again; OSError when none can be."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._begin()
+            try:
+                self._ask(files, stdin=stdin)
+            except OSError:  # it died since we looked
+                self._begin()
+                self._ask(files, stdin=stdin)
+
+    def _ask(self, files: Sequence[int], *, stdin: bool) -> None:
+        if self._socket is None or self._process is None:
+            raise OSError("there is no process that could start a command")
+        # A command may have stopped it (`kill -STOP`).
+        self._process.send_signal(signal.SIGCONT)
+        socket.send_fds(self._socket, [b"1" if stdin else b"0"], list(files))
+
+    def _begin(self) -> None:
+        self._end()
+        ours, theirs = socket.socketpair()
+        launch = self._launch()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    launch.argv,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=launch.pass_fds,
+                    env=dict(launch.env),
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._socket = ours
+
+    def close(self) -> None:
+        """End the host. Commands that still run are ended by their keepers, or with the walls around them."""
+        with self._lock:
+            self._end()
+
+    def kill(self) -> None:
+        """End a host that does not answer; the next command gets another."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+            self._end()
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            try:
+                self._process.wait(_HOST_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+class Commands:
+    """Starts commands in one environment. `tag` names the run, so that a later process finds what was left.
+
+    `launch` starts the host that they are started by; it is given the environment that the host must have.
+    """
+
+    def __init__(
+        self, env: Mapping[str, str], tag: str, *, launch: Callable[[Mapping[str, str]], Launch] = unwalled
+    ) -> None:
         self._env = dict(env)
         self._tag = tag
         self._count = 0
         self._live: set[Command] = set()
+        name, _, value = self.keeper_marker.partition("=")
+        self.host = Host(lambda: launch({name: value}))
 
     @property
     def keeper_marker(self) -> str:
@@ -72,7 +177,7 @@ class Commands:
         body = b"".join(os.fsencode(item) + b"\0" for item in items)
         header = f"{len(argv)} {len(self._env) + 1} {len(body)}\n".encode()
         try:
-            command = Command(header + body, marker, self.keeper_marker, stdin)
+            command = Command(self.host, header + body, marker, stdin)
         except OSError as error:
             raise WorkspaceError(
                 f"no process can be started: {error}", hint="see the limits on processes, memory and open files"
@@ -83,7 +188,7 @@ class Commands:
 
     def end_leftovers(self) -> tuple[str, ...]:
         """End what an earlier process of this run left; command lines of what had to be killed."""
-        own = {command.keeper_pid for command in self._live}
+        own = {self.host.pid, *(command.keeper_pid for command in self._live)}
         leftovers.end_keepers(self.keeper_marker, own)
         markers = {command.pid for command in self._live}
 
@@ -99,18 +204,22 @@ class _Reports:
     """What the keeper said so far."""
 
     buffer: bytes = b""
+    keeper: int = 0
     pid: int = 0
     left: list[str] = field(default_factory=list[str])
     status: int | None = None
     ended: bool = False
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, sender: int = 0) -> None:
+        """Take what came; `sender` is the process it came from, as the kernel names it here."""
         self.buffer += data
         while b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
             word, _, rest = line.decode("utf-8", "replace").partition(" ")
-            if word == "pid":
-                self.pid = int(rest)
+            if word == "keeper":
+                self.keeper = sender or int(rest)
+            elif word == "pid":
+                self.pid = sender or int(rest)
             elif word == "left":
                 self.left.append(rest)
             elif word == "exit":
@@ -132,50 +241,47 @@ def _typed(text: str | None) -> Generator[int | None]:
 class Command:
     """One command at the door, running or ended. `pid` is also its process group."""
 
-    def __init__(self, request: bytes, marker: str, keeper_marker: str, stdin: str | None) -> None:
+    def __init__(self, host: Host, request: bytes, marker: str, stdin: str | None) -> None:
         self.marker = marker
         self._reports = _Reports()
         self._why = ""
         self._give_up_at: float | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._keeper = -1
         self._control, theirs = socket.socketpair()
         self._output, write_end = os.pipe()
-        name, _, value = keeper_marker.partition("=")
-        with theirs, _typed(stdin) as given:
-            try:
-                self._keeper = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(KEEPER), str(given or 0)],
-                    stdin=theirs.fileno(),
-                    stdout=write_end,
-                    stderr=write_end,
-                    pass_fds=() if given is None else (given,),
-                    env={name: value},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except BaseException:
-                os.close(self._output)
-                self._control.close()
-                raise
-            finally:
-                os.close(write_end)
-        self._meet(request)
+        try:
+            with theirs, _typed(stdin) as given:
+                if _CREDENTIALS:
+                    self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                files = (theirs.fileno(), write_end, *(() if given is None else (given,)))
+                host.spawn(files, stdin=given is not None)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(write_end)
+        self._meet(host, request)
 
-    def _meet(self, request: bytes) -> None:
-        """Hand the request over and learn who waits at the door."""
+    def _meet(self, host: Host, request: bytes) -> None:
+        """Hand the request over and learn who keeps it, and who waits at the door."""
         self._control.settimeout(_READY_S)
         try:
             self._control.sendall(request)
             while not self._reports.pid:
-                data = self._control.recv(4096)
+                data, beside, _, _ = self._control.recvmsg(4096, _ROOM)
                 if not data:
                     raise OSError("the process that keeps a command ended before it began")
-                self._reports.feed(data)
+                self._reports.feed(data, _sender(beside))
         except OSError:
-            self._keeper.kill()
+            host.kill()
             self._close()
             raise
         self._control.settimeout(None)
+        if sys.platform == "linux":
+            # Its number may be another's once it has ended: nobody here waits for it.
+            with suppress(OSError):
+                self._keeper = os.pidfd_open(self.keeper_pid)
 
     @property
     def pid(self) -> int:
@@ -183,7 +289,7 @@ class Command:
 
     @property
     def keeper_pid(self) -> int:
-        return self._keeper.pid
+        return self._reports.keeper
 
     def on_end(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -198,12 +304,19 @@ class Command:
         self._give_up_at = self._give_up_at or time.monotonic() + grace_s + _KEEPER_S
         self._tell(f"end {grace_s}\n".encode())
         # A command may have stopped its keeper (`kill -STOP $PPID`), which then would hear nothing.
-        self._keeper.send_signal(signal.SIGCONT)
+        self._signal_keeper(signal.SIGCONT)
 
     def abandon(self) -> None:
         """End it at the door: it has executed nothing."""
         self.end(0, "")
         self.run(lambda _: None, Pace())
+
+    def _signal_keeper(self, number: signal.Signals) -> None:
+        with suppress(OSError):
+            if self._keeper >= 0 and sys.platform == "linux":
+                signal.pidfd_send_signal(self._keeper, number)
+            else:
+                os.kill(self.keeper_pid, number)
 
     def _tell(self, line: bytes) -> None:
         try:
@@ -243,9 +356,9 @@ class Command:
 
     def _replace_keeper(self) -> None:
         """Do the work of a keeper that does not: end all below it while orphans still come to it, then end it."""
-        self._keeper.send_signal(signal.SIGSTOP)
-        self._reports.left += leftovers.end_all(lambda: leftovers.descendants(self._keeper.pid))
-        self._keeper.kill()
+        self._signal_keeper(signal.SIGSTOP)
+        self._reports.left += leftovers.end_all(lambda: leftovers.descendants(self.keeper_pid))
+        self._signal_keeper(signal.SIGKILL)
 
     def _finish(self) -> Ended:
         reports = self._reports
@@ -254,7 +367,6 @@ class Command:
             # Somebody killed the keeper; its parent-death signal took the command, the marker finds the others.
             left += leftovers.end_all(lambda: list(leftovers.carriers(self.marker)))
         self._close()
-        self._keeper.wait()
         for callback in self._callbacks:
             callback()
         why = self._why if reports.ended else self._why or "its keeper was killed"
@@ -263,6 +375,17 @@ class Command:
     def _close(self) -> None:
         self._control.close()
         os.close(self._output)
+        if self._keeper >= 0:
+            os.close(self._keeper)
+            self._keeper = -1
+
+
+def _sender(beside: Sequence[tuple[int, int, bytes]]) -> int:
+    """The process a message came from; 0 where the kernel does not say."""
+    for level, kind, data in beside:
+        if _CREDENTIALS and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(struct.unpack("3i", data)[0])
+    return 0
 
 
 def _read(file: int) -> bytes:

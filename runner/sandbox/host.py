@@ -1,23 +1,29 @@
-"""Keeps one command: a process of its own between runner and what the model asked to run.
+"""Starts commands, and keeps each: the processes between runner and what the model asked to run.
 
-Run as a script by `runner.tools.process`, never imported by it. It holds one end of a socket to runner. When that
-end closes, for whatever reason (`kill -9` included), it kills the command and all it started, and ends.
+Run as a script by `runner.sandbox.process`, never imported by it. The host is started once for an iteration, behind the
+walls of its sandbox; for every command it forks a keeper. So runner itself forks once, and whatever the commands of an
+iteration start shares loopback, /tmp and processes.
 
-It can do so because it is the subreaper of the command: a descendant whose parent is gone becomes the keeper's child,
-whatever session, process group or environment it chose. Its own death kills the command (parent-death signal).
+A keeper holds one end of a socket to runner. When that end closes, for whatever reason (`kill -9` included), it kills
+the command and all it started, and ends. It can do so because it is the subreaper of the command: a descendant whose
+parent is gone becomes the keeper's child, whatever session, process group or environment it chose. Its own death kills
+the command (parent-death signal).
 
 The command waits at the door: it is forked and has its identity, and executes nothing before `go`.
 
-The socket is its standard input; the command's own is the descriptor named by its only argument (0: /dev/null).
+Protocol of the host, on its standard input, a Unix socket: one byte for every command, with descriptors beside it:
+the keeper's socket, the command's output, and what it reads on standard input if the byte is `1`. It ends with the
+socket.
 
-Protocol, lines of text on the socket:
+Protocol of a keeper, lines of text on its socket:
     runner -> keeper   header `<arguments> <variables> <bytes>`, then that many bytes, each item ended by NUL:
                        directory, arguments, variables; later `go`, `end SECONDS` (grace between SIGTERM and SIGKILL)
-    keeper -> runner   `pid N`; after the end `left COMMAND LINE` for each process left behind, then `exit STATUS`
-                       (negative: the signal)
+    keeper -> runner   `keeper N`, and from the waiting command itself `pid N` (numbers as they are in here: the kernel
+                       says beside each line who sent it, as runner sees it); after the end `left COMMAND LINE` for each
+                       process left behind, then `exit STATUS` (negative: the signal)
 """
 
-# It starts once per command: pathlib and contextlib would be a third of its start. It exists to execute programs.
+# Every command waits for it: pathlib and contextlib would be a third of its start. It exists to execute programs.
 # ruff: noqa: PTH110, PTH123, PTH208, SIM105, S606
 
 from __future__ import annotations
@@ -26,8 +32,10 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import sys
 import time
+from array import array
 
 CONTROL = 0
 SETTLE_S = 0.2
@@ -37,6 +45,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LINUX = sys.platform == "linux"
 _prctl = ctypes.CDLL(None).prctl if _LINUX else None
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Request:
@@ -139,6 +148,7 @@ class Keeper:
             if os.getppid() != keeper:
                 os._exit(125)
             os.close(self.door)
+            tell(f"pid {os.getpid()}")
             self._wait_at(door)
         os.close(door)
         # The output ends when the command and its descendants are gone: no copy of it may stay here.
@@ -272,18 +282,51 @@ def _noticed(number: int, frame: object) -> None:
     """A child has ended; the wake-up descriptor carries the news. Without a handler it would not."""
 
 
-def main() -> None:
-    """Keep the command that comes over the socket."""
+def keep(control: int, output: int, given: int) -> None:
+    """Be the keeper of the command whose request comes over `control`."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         # A command may have stopped this process, and runner have died since: then it must wake up and end all.
         _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
-    keeper = Keeper(Request(), int(sys.argv[1]))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.dup2(control, CONTROL)
+    os.close(control)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
+    tell(f"keeper {os.getpid()}")
+    keeper = Keeper(Request(), given)
     # Runner decides when this ends. Only after the fork: the command must heed them from its first moment.
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    tell(f"pid {keeper.pid}")
     keeper.serve()
+
+
+def main() -> None:
+    """Fork a keeper for every command that is asked for, until runner closes the socket."""
+    if _prctl is not None:
+        # What a killed keeper leaves must not look like a stranger's.
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers: their sockets say how it went
+    requests = socket.socket(fileno=CONTROL)
+    room = socket.CMSG_SPACE(3 * array("i").itemsize)
+    while True:
+        asked, beside, _, _ = requests.recvmsg(1, room, _CLOEXEC)
+        if not asked:
+            return
+        handles = array("i")
+        for _, _, data in beside:
+            handles.frombytes(data[: len(data) - len(data) % handles.itemsize])
+        if os.fork() == 0:
+            try:
+                control, output, *given = handles
+                keep(control, output, given[0] if given else 0)
+            finally:
+                os._exit(0)
+        for handle in handles:
+            os.close(handle)
 
 
 if __name__ == "__main__":

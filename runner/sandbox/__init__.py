@@ -1,0 +1,1 @@
+"""Where commands run: a host process that starts them, behind the walls of a backend or without any."""
