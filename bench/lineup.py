@@ -64,6 +64,7 @@ class Contender:
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": f"{url}/v1",
             "PYTHONPATH": str(ROOT),
+            "RUNNER_SANDBOX": "none",
             **{name: value.format(url=url) for name, value in self.environ.items()},
             "RUNNER_STATE_DIR": str(folder / "state"),
             "BENCH_NOTES": str(folder / NOTES),

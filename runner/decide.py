@@ -5,7 +5,8 @@ After a crash the facts are folded again and the same command comes out. The ord
 1. what a dead driver left open is closed: calls, tools, the comparison of the tree;
 2. a stop asked for *now*, a broken bound;
 3. before the first iteration: checkpoint 0, setup;
-4. inside an iteration: the tools of the last reply, a checkpoint if they may have changed the tree, the stop rules,
+4. inside an iteration: the tools of the last reply, with the questions about them, a checkpoint if they may have
+   changed the tree, the stop rules,
    what ends the iteration, then the next call; when money or calls run out the iteration still ends with its checks;
 5. between iterations: done, stop rules, stalled, and only then a fresh one.
 """
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from runner.events.facts import CallDispatched, CallRefused, ToolStarted
-from runner.policy import rules
+from runner.policy import gates, rules
 from runner.policy.model import Policy
-from runner.state import Iteration, State
+from runner.state import Asked, Iteration, State
 from runner.values import CallId, Ms, NanoUsd, StopKind, StopReason, ToolCall, format_duration
 
 
@@ -90,6 +91,31 @@ class RunTool:
 
 
 @dataclass(frozen=True, slots=True)
+class AskApproval:
+    """Ask whoever is at this terminal."""
+
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemindApproval:
+    """Say again that a question waits: half of its time is over."""
+
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseApproval:
+    """Write down how a question ended: `approved`, `denied`, `amended` (with new arguments), `expired` or `void`."""
+
+    approval: str
+    outcome: str
+    why: str = ""
+    approver: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WaitUntil:
     """Wait before another attempt."""
 
@@ -134,6 +160,9 @@ Command: TypeAlias = (
     | CountInput
     | SwitchModel
     | RunTool
+    | AskApproval
+    | RemindApproval
+    | CloseApproval
     | WaitUntil
     | WaitForHolds
     | FinishIteration
@@ -170,7 +199,22 @@ def _left_open(state: State) -> Command | None:
         return CloseCall(next(iter(state.open_calls.values())))
     if state.open_tools:
         return RecoverTool(next(iter(state.open_tools.values())))
-    return CompareWorkspace() if state.must_compare else None
+    if state.must_compare:
+        return CompareWorkspace()
+    return _overtaken(state) if state.approvals else None
+
+
+def _overtaken(state: State) -> CloseApproval | None:
+    """A question or an unused answer that events went past: another policy holds, or its call is gone."""
+    pending = state.iteration.pending if state.iteration else ()
+    for name, asked in state.approvals.items():
+        if asked.outcome and (asked.outcome != "approved" or asked.consumed):
+            continue
+        if asked.request.call not in pending:
+            return CloseApproval(name, "void", "its call is gone: the workspace or the run changed meanwhile")
+        if state.policy and asked.request.decision.policy != state.policy:
+            return CloseApproval(name, "void", "another policy holds now")
+    return None
 
 
 def _before_work(state: State, policy: Policy, stop: StopReason | None) -> Command | None:
@@ -185,10 +229,11 @@ def _before_work(state: State, policy: Policy, stop: StopReason | None) -> Comma
 
 def _inside(state: State, policy: Policy, now: Ms, iteration: Iteration) -> Command:
     if iteration.pending:
-        return RunTool(iteration.pending[0])
+        wanted = iteration.pending[0]
+        return (_asked(wanted, state, policy, now) if state.approvals else None) or RunTool(wanted)
     if state.dirty:
         return MakeCheckpoint(f"iteration {iteration.number}, step {iteration.steps}")
-    for hard in (rules.asked(state), rules.bounds(state), rules.time(state, now)):
+    for hard in (rules.asked(state), rules.bounds(state), rules.time(state, now), rules.repeating(state, policy)):
         if hard is not None:
             return Stop(hard)
     if (ending := _ending(state, policy, iteration)) is not None:
@@ -204,6 +249,54 @@ def _inside(state: State, policy: Policy, now: Ms, iteration: Iteration) -> Comm
     if iteration.refused is not None and iteration.waiting_since is not None:
         return WaitForHolds(iteration.refused.need, iteration.waiting_since + policy.budget_wait_ms)
     return WaitUntil(iteration.retry_at) if now < iteration.retry_at else CallModel(call)
+
+
+def _asked(call: ToolCall, state: State, policy: Policy, now: Ms) -> Command | None:
+    """What a question about this call needs; None when there is none, or when it is answered."""
+    asked = next((one for one in reversed([*state.approvals.values()]) if one.request.call == call), None)
+    if asked is None:
+        return None
+    request = asked.request
+    if asked.outcome:
+        stops = asked.outcome == "expired" and any(gate.on_timeout == "stop" for gate in request.gates)
+        detail = f"{request.approval}: nobody approved it in time"
+        return (
+            _stand(StopReason(kind=StopKind.DENIED, rule="approval.timeout", detail=detail), state) if stops else None
+        )
+    told = gates.tally(request, asked.votes, now)
+    if told.outcome:
+        return CloseApproval(request.approval, told.outcome, told.why, told.approver, told.arguments)
+    for stop in (rules.asked(state), rules.time(state, now), rules.asked_too_often(state, policy, now)):
+        if stop is not None:
+            return _stand(stop, state)
+    if 0 < request.remind_at <= now and not asked.reminded:
+        return RemindApproval(request.approval)
+    return _wait_for_people(asked, told.missing, state, policy, now)
+
+
+def _wait_for_people(asked: Asked, missing: str, state: State, policy: Policy, now: Ms) -> Command:
+    """Ask here, wait here, or do what an unattended run does."""
+    request = asked.request
+    if policy.attended:
+        answered = any(one.vote.identity == "terminal" for one in asked.votes)
+        if gates.own_word_counts(request.gates) and not answered:
+            return AskApproval(request.approval)
+        # not longer at a time, so that the run's own limits of time are seen
+        return WaitUntil(min(request.expires_at, now + _WAIT_MS))
+    detail = f"{request.approval} needs {missing}"
+    if policy.on_ask == "park" or any(gate.named for gate in request.gates):
+        return _stand(StopReason(kind=StopKind.PARKED, rule="approval", detail=detail), state)
+    if policy.on_ask == "stop":
+        return _stand(StopReason(kind=StopKind.DENIED, rule="approval", detail=detail), state)
+    return CloseApproval(request.approval, "denied", "an unattended run asks nobody")
+
+
+_WAIT_MS = 60_000
+
+
+def _stand(stop: StopReason, state: State) -> Command:
+    """Stand still with the tree kept, so that what others change meanwhile is told from it."""
+    return MakeCheckpoint("waiting for an approval") if state.dirty else Stop(stop)
 
 
 def _ending(state: State, policy: Policy, iteration: Iteration) -> str | None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
-from runner.events.facts import Event, Proposal, ToolStarted
+from runner.events.facts import ApprovalRequested, Event, Proposal, ToolStarted
 from runner.spec.model import Spec
 from runner.state import State
-from runner.values import CallId, CheckResult, Ms, NanoUsd, Reply, ToolCall, Usage
+from runner.values import CallId, CheckResult, Decision, Gate, Ms, NanoUsd, Reply, ToolCall, Usage, Vote
 
 
 class Interrupt:
@@ -313,6 +314,46 @@ class Tools(Protocol):
         ...
 
 
+# ---- policy ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A decision, with what an approver is shown (`shown`, `diff`, `facts` as JSON, `cost`) and what binds it.
+
+    `bound` names each part of the action's digest with its own digest.
+    """
+
+    decision: Decision
+    shown: str = ""
+    diff: str = ""
+    bound: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    gates: tuple[Gate, ...] = ()
+    cost: NanoUsd = 0
+    facts: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Judge(Protocol):
+    """Decides tool calls under the run's policy. Never raises: whatever goes wrong inside is a deny."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the merged policy it goes by."""
+        ...
+
+    def decide(self, call: ToolCall) -> Judged:
+        """Decide a call by its facts as they are now; `decision.action` is the digest of exactly what would be done."""
+        ...
+
+
+class Approver(Protocol):
+    """Somebody at this terminal."""
+
+    def ask(self, asked: ApprovalRequested, over: Callable[[], bool]) -> Vote | None:
+        """Show a request and wait for an answer until `over` says that it is too late; None when none was given."""
+        ...
+
+
 # ---- checks ----------------------------------------------------------------------------------------------
 
 
@@ -325,6 +366,7 @@ class Verdict:
     left_out: tuple[str, ...] = ()
     self_tested: bool = False
     notes: tuple[str, ...] = ()
+    sandbox: str = ""
 
 
 class Checks(Protocol):

@@ -7,7 +7,7 @@ Unix epoch (`Ms`) and is always passed in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, DecimalException
 from enum import StrEnum
 from typing import TypeAlias
@@ -298,3 +298,95 @@ class CheckResult:
     seconds: float = 0.0
     tail: str = ""
     failures: tuple[str, ...] = ()
+
+
+# ---- what a policy decides --------------------------------------------------------------------------------
+
+
+class Ruling(StrEnum):
+    """What a policy says of a tool call, the weakest first."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+    @property
+    def rank(self) -> int:
+        """0 for the weakest; a stricter one has more."""
+        return ("allow", "ask", "deny").index(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One rule that spoke of a call. `place` is `file:line`; only a `mode` of enforce binds (others: warn, audit)."""
+
+    rule: str
+    place: str
+    ruling: Ruling
+    layer: str = ""
+    mode: str = "enforce"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided of a tool call, and by what.
+
+    `rule` is "" where no rule matched (`place` then names the default), `builtin:…` for runner's own; `reason` is the
+    rule's advice in one sentence. `policy` is the digest of the merged policy, `action` that of exactly what would be
+    done: an approval is bound to it. `gates` are what an ask needs, all of them; `others` are the further matches.
+    `agent` acts for the run's `owner`; `approver` is who approved it, "" where nobody had to.
+    """
+
+    ruling: Ruling
+    rule: str = ""
+    place: str = ""
+    reason: str = ""
+    policy: str = ""
+    action: str = ""
+    gates: tuple[str, ...] = ()
+    others: tuple[Match, ...] = ()
+    agent: str = ""
+    owner: str = ""
+    approver: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Who must say yes to a call: `least` distinct people of `groups` (name -> members), `each` of every group.
+
+    A gate without groups is answered by whoever runs the loop, where `allow_self`. `on_timeout` is deny or stop;
+    `remember` lists how far an answer may reach: `once`, `run` (this exact action for this run), `pattern`.
+    `bind` says what of the workspace an approval is bound to: `files` that the call names, or the whole `tree`.
+    """
+
+    id: str
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    least: int = 1
+    each: int = 0
+    allow_self: bool = False
+    timeout_s: int = 14_400
+    on_timeout: str = "deny"
+    remember: tuple[str, ...] = ("once",)
+    bind: str = "files"
+
+    @property
+    def named(self) -> bool:
+        """Whether it names approvers: then an unattended run parks for them."""
+        return bool(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One person's word on an approval.
+
+    `identity` says how it is known who that was: `terminal`, `peercred`, `link`, or `unproved`. `own` = the run's own
+    owner. `scope` is how far the answer reaches, as in `Gate.remember`.
+    """
+
+    by: str
+    approve: bool
+    identity: str = "unproved"
+    uid: int = -1
+    own: bool = False
+    note: str = ""
+    scope: str = "once"

@@ -40,3 +40,4 @@ def a_machine_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["GIT_CONFIG_GLOBAL"] = str(home / "gitconfig")
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     os.environ["RUNNER_STATE_DIR"] = str(home / "state")
+    os.environ["RUNNER_SANDBOX"] = "none"  # tests that are about walls ask for them

@@ -6,9 +6,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.checks.process import Program, end_marked
+from runner.checks.process import Program
 from runner.events.facts import SetupFinished
 from runner.ports import Interrupt
+from runner.sandbox import leftovers
+from runner.sandbox.process import Commands
 from runner.secrets import Vault
 from runner.spec.model import Spec
 
@@ -20,15 +22,17 @@ def run_setup(spec: Spec, *, root: Path, env: Mapping[str, str], vault: Vault, i
     """Run every command in order; the first that does not end with 0 ends it."""
     began = time.monotonic()
     printed = ""
-    end_marked(f"{root}:setup:")  # of a driver that was killed
-    for index, argv in enumerate(spec.setup):
-        done = Program(argv, cwd=root, env=env, mark=f"{root}:setup:{index}").run(
-            timeout_s=TIMEOUT_S, interrupt=interrupt
-        )
-        printed = f"$ {' '.join(argv)}\n{done.output}"
-        if done.exit_code != 0:
-            why = done.trouble or f"exit code {done.exit_code}"
-            return _finished(f"{printed}\n{why}", vault, began, ok=False)
+    commands = Commands(env, leftovers.tag("setup", root))
+    commands.end_leftovers()  # of a driver that was killed
+    try:
+        for argv in spec.setup:
+            done = Program(commands, argv, cwd=root).run(timeout_s=TIMEOUT_S, interrupt=interrupt)
+            printed = f"$ {' '.join(argv)}\n{done.output}"
+            if done.exit_code != 0:
+                why = done.trouble or f"exit code {done.exit_code}"
+                return _finished(f"{printed}\n{why}", vault, began, ok=False)
+    finally:
+        commands.host.close()
     return _finished(printed, vault, began, ok=True)
 
 

@@ -8,19 +8,21 @@ import shlex
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from runner.checks import names
 from runner.checks.junit import LARGEST_REPORT
-from runner.checks.process import Program, answers, end_marked
+from runner.checks.process import INTERRUPTED, Program, knocking
 from runner.checks.protect import Protection
 from runner.checks.results import Evidence, Masks, Outcome, judge, tail_of, total_score
 from runner.checks.setup import Products, run_setup
 from runner.checks.view import View, ViewBuilder, remove
+from runner.errors import WorkspaceError
 from runner.ports import Interrupt, Verdict, Workspace
+from runner.sandbox import leftovers
+from runner.sandbox.process import Commands
 from runner.spec.model import Check, Service, Spec
 from runner.values import CheckResult
 
@@ -32,6 +34,7 @@ _DROPPED = frozenset(
     {"PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONUSERBASE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
 )
 _SERVICE_GRACE_S = 2.0
+_TICK_S = 0.02
 
 
 class SpecChecks:
@@ -62,7 +65,7 @@ class SpecChecks:
         self._views = ViewBuilder(workspace, scratch, env=self._env, normalise=normalise)
         self._scratch = scratch.resolve()
         self._products = Products(workspace, self._scratch)
-        self._programs = 0
+        self._commands = _commands(self._scratch, self._env)
 
     def protection(self, spec: Spec, base: str) -> Protection:
         """What is protected under `spec` and checkpoint 0, for a `WorkspaceGuard`."""
@@ -72,7 +75,15 @@ class SpecChecks:
         if not spec.checks:
             return Verdict(results=(), score=None)
         # A runner that was killed may have left programs that hold a port or write into the old view.
-        end_marked(self._mark())
+        self._commands.end_leftovers()
+        try:
+            return self._verdict(spec, tree=tree, base=base, accepted=accepted, interrupt=interrupt)
+        finally:
+            self._commands.host.close()
+
+    def _verdict(
+        self, spec: Spec, *, tree: str, base: str, accepted: Mapping[str, str], interrupt: Interrupt
+    ) -> Verdict:
         for old in self._scratch.glob("results-*"):
             remove(old)
         key = self._products.key(spec, tree) if spec.setup else ""
@@ -89,9 +100,8 @@ class SpecChecks:
             results = tuple(self._none(check, trouble) for check in spec.checks)
         else:
             results = self._with_services(spec, view, interrupt, notes)
-        end_marked(self._mark())
         if interrupt.fired:
-            notes.append("interrupted")
+            notes.append(INTERRUPTED)
         return Verdict(
             results=results,
             score=total_score(spec.checks, results),
@@ -106,18 +116,18 @@ class SpecChecks:
             for service in spec.services:
                 try:
                     trouble = self._start(service, view, started, interrupt)
-                except OSError as error:
+                except (OSError, WorkspaceError) as error:
                     trouble = f"the service {service.name!r} could not be started: {error}"
                 if trouble:
                     return tuple(self._none(check, trouble) for check in spec.checks)
             results: list[CheckResult] = []
             for check in spec.checks:
                 if interrupt.fired:
-                    results.append(self._none(check, "interrupted"))
+                    results.append(self._none(check, INTERRUPTED))
                     continue
                 try:
                     results.append(self._check(check, view, interrupt))
-                except OSError as error:
+                except (OSError, WorkspaceError) as error:
                     # A check may have taken the view, or its own results, from under the next step.
                     results.append(self._none(check, f"could not be run: {error}"))
                 notes += [
@@ -156,7 +166,7 @@ class SpecChecks:
     def _setup(self, argv: tuple[str, ...], view: View, interrupt: Interrupt) -> str:
         try:
             outcome = self._program(argv, view).run(timeout_s=SETUP_TIMEOUT_S, interrupt=interrupt)
-        except OSError as error:
+        except (OSError, WorkspaceError) as error:
             return f"setup {' '.join(argv)!r} could not be run: {error}"
         if outcome.exit_code == 0:
             return ""
@@ -166,23 +176,31 @@ class SpecChecks:
     def _start(self, service: Service, view: View, started: list[Program], interrupt: Interrupt) -> str:
         """Start one service and wait until it answers; what went wrong, or ""."""
         port = service.ready_port
-        if port is not None and answers(port):
+        if port is not None and self._answers(port, view, 0, interrupt):
             return f"the service {service.name!r} was not started: something answers on port {port} already"
         program = self._program(service.argv, view)
+        program.begin()
         started.append(program)
-        end = time.monotonic() + service.timeout_s
-        while port is not None and not answers(port):
-            late = f"in {service.timeout_s} s" if time.monotonic() > end else "before it ended" if program.ended else ""
-            if late:
-                printed = program.printed()[-2000:]
-                return f"{printed}\nthe service {service.name!r} did not answer on port {port} {late}"
-            if interrupt.wait(0.05):
-                return "interrupted"
-        return ""
+        if port is None or self._answers(port, view, service.timeout_s, interrupt, program):
+            return ""
+        if interrupt.fired:
+            return INTERRUPTED
+        late = "before it ended" if program.ended else f"in {service.timeout_s} s"
+        return f"{program.printed()[-2000:]}\nthe service {service.name!r} did not answer on port {port} {late}"
+
+    def _answers(
+        self, port: int, view: View, within_s: float, interrupt: Interrupt, service: Program | None = None
+    ) -> bool:
+        """Whether something listens on a port, or begins to in time. A service that ended is not waited for."""
+        knock = self._program(knocking(port, within_s), view)
+        knock.begin()
+        while not knock.ended:
+            if interrupt.wait(_TICK_S) or (service is not None and service.ended):
+                knock.stop(grace_s=0)
+        return knock.status == 0
 
     def _program(self, argv: tuple[str, ...], view: View, *, split: bool = False) -> Program:
-        self._programs += 1
-        return Program(argv, cwd=view.path, env=self._env, mark=f"{self._mark()}{self._programs}.", split=split)
+        return Program(self._commands, argv, cwd=view.path, split=split)
 
     def _none(self, check: Check, trouble: str, outcome: Outcome | None = None) -> CheckResult:
         """The result of a check that could not be judged."""
@@ -194,13 +212,6 @@ class SpecChecks:
             seconds=ran.seconds,
             tail=tail_of(ran, [*([ran.trouble] if ran.trouble else []), *trouble.splitlines()], vault=self._vault),
         )
-
-    def _mark(self) -> str:
-        """What the programs of this run are known by, also after a crash."""
-        path = self._scratch / "mark"
-        if not path.is_file():
-            path.write_text(secrets.token_hex(12), "utf-8")
-        return f"{path.read_text('utf-8')}."
 
     @contextmanager
     def _results_directory(self) -> Generator[Path]:
@@ -244,11 +255,14 @@ def _beneath(path: Path, root: Path) -> bool:
         return False
 
 
+def _commands(scratch: Path, env: Mapping[str, str]) -> Commands:
+    """What starts the programs of one run's checks; their mark is the same after a crash."""
+    return Commands(env, leftovers.tag("checks", scratch))
+
+
 def free(scratch: Path) -> None:
     """Remove a run's scoring view and all that belongs to it; the scratch directory is gone afterwards."""
     if scratch.is_dir():
-        mark = scratch / "mark"
-        if mark.is_file():
-            end_marked(f"{mark.read_text('utf-8')}.")
+        _commands(scratch.resolve(), {}).end_leftovers()
         remove(scratch)
     shutil.rmtree(scratch, ignore_errors=True)

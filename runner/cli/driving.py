@@ -28,6 +28,7 @@ from runner.spec.parse import parse_spec
 from runner.state import State as RunState
 from runner.store import journal
 from runner.store.database import Database
+from runner.store.halted import refuse_start, standing_halt
 from runner.store.recorder import open_run
 from runner.store.summary import summary
 from runner.values import Limits, StopKind, StopReason, format_duration, format_usd
@@ -122,11 +123,13 @@ def _refuse_unsound(chosen: plan.Plan, asked: plan.Asked) -> None:
 def _access(sources: plan.Sources, view: View) -> tuple[drive.Access, Callable[[str], None]]:
     """Open the state directory; also give what says things that a person who wants quiet need not know."""
     state = State(config.state_dir(sources.settings.state_dir.value))
+    database = state.open()
+    refuse_start(standing_halt(database))
     screen = _lines(sources, view)
     say = tell if view.quiet else screen.say
     access = drive.Access(
         state=state,
-        database=state.open(),
+        database=database,
         vault=sources.vault,
         screen=screen,
         say=say,

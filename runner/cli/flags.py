@@ -33,6 +33,12 @@ class RunFlags:
     unattended: Annotated[
         bool | None, typer.Option("--unattended", help="Never ask; work in a copy (--in-place: here).")
     ] = None
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="A policy by name, or a file (also RUNNER_POLICY).")
+    ] = None
+    sandbox: Annotated[
+        str | None, typer.Option("--sandbox", metavar="KIND", help="auto, bubblewrap, landlock or none.")
+    ] = None
     env_file: EnvFile = None
     prices: Prices = None
 

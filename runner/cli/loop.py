@@ -115,6 +115,8 @@ def _asked(
             unattended=with_.unattended,
             # nobody can be asked without a terminal; the copy is chosen by --unattended or config alone
             worktree=worktree,
+            policy=with_.policy,
+            sandbox=with_.sandbox,
         ),
         limits=limits.read(),
         no_budget=limits.no_budget,

@@ -9,6 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from runner.app.halt import Halted
+    from runner.app.places import State
+    from runner.config import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     run: Annotated[str | None, typer.Argument(help="A run's id, the start or end of one, or `last`.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Stop every run of this state directory.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Stop every run of this state directory, and let none start.")
+    ] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="With --all: told to whoever wants to start.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print how each run came to stand, as JSON.")] = False,
 ) -> int:
     """Stop a run, or all; then no request reaches a provider.
@@ -26,7 +31,9 @@ def stop(
     Once this returns, no request of theirs leaves any more. A run's driver is asked first: it cuts the call under way,
     keeps a checkpoint and ends with exit code 9. One that does not answer within about 4 seconds is killed. A run that
     nobody drives (crashed, interrupted, parked) is ended too, so that the next `runner loop`, cron's included, does not
-    go on with it. Returns within 6 seconds.
+    go on with it. What their commands started is ended with them, whatever session it chose. Returns within 6 seconds.
+
+    With --all no run starts either, and no call leaves and no tool starts, until `runner allow-starts`.
 
     Exit codes: 0 everything stands still, 1 something does not (it is named), 2 no such run.
 
@@ -40,7 +47,6 @@ def stop(
     import os
 
     from runner.app import halt, reach
-    from runner.app.places import State
     from runner.config import load
     from runner.errors import ConfigError, NotFoundError
     from runner.store import journal
@@ -52,19 +58,40 @@ def stop(
             hint="runner stop last   runner stop --all   (see `runner runs`)",
         )
     settings = load(os.environ)
-    if not State(settings.state_dir.value.expanduser()).database.exists():
-        if run is None:
-            return _say([], every=True, as_json=as_json)
-        raise NotFoundError(f"there is no run {run!r}", hint="nothing was ever run with this state directory")
     state = reach.state_of(settings)
+    waited_s = halt.age_s()
+    if run is None:
+        return _stop_all(state, settings, why, waited_s, as_json=as_json)
+    if not state.database.exists():
+        raise NotFoundError(f"there is no run {run!r}", hint="nothing was ever run with this state directory")
     reading = Database(state.database, read_only=True)
-    open_runs = halt.standing_open(reading)
-    if run is not None:
-        named = journal.find_run(reading, run).id
-        open_runs = [named] if named in open_runs else []
+    named = journal.find_run(reading, run).id
+    open_runs = [named] if named in halt.standing_open(reading) else []
     reading.close()
-    halted = halt.halt(open_runs, state, lambda: reach.open_state(state, settings), waited_s=halt.age_s())
-    return _say(halted, every=run is None, as_json=as_json)
+    halted = halt.halt(open_runs, state, lambda: reach.open_state(state, settings), waited_s=waited_s)
+    return _say(halted, "nothing to stop: this run has ended already", as_json=as_json)
+
+
+def _stop_all(state: State, settings: Settings, why: str, waited_s: float, *, as_json: bool) -> int:
+    from runner.app import halt, identity, reach
+    from runner.cli.edge import notice
+
+    if not state.database.exists():
+        state.open().close()
+    halted, trouble = halt.halt_all(
+        state,
+        lambda: reach.open_state(state, settings),
+        by=identity.user(),
+        why=" ".join(why.split())[:200],
+        waited_s=waited_s,
+    )
+    code = _say(halted, "nothing to stop: no run is going", as_json=as_json)
+    if trouble:
+        notice("error", f"starts are NOT blocked: {trouble}", "once that is mended, `runner stop --all` again")
+        return 1
+    if not as_json:
+        typer.echo("starts are blocked until: runner allow-starts")
+    return code
 
 
 _TOLD = {
@@ -74,11 +101,11 @@ _TOLD = {
 }
 
 
-def _say(halted: list[Halted], *, every: bool, as_json: bool) -> int:
+def _say(halted: list[Halted], nothing: str, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps([{"run": one.run, "how": one.how, "detail": one.detail} for one in halted]))
     elif not halted:
-        typer.echo("nothing to stop: no run is going" if every else "nothing to stop: this run has ended already")
+        typer.echo(nothing)
     else:
         _tell(halted)
     return 1 if any(one.how == "alive" for one in halted) else 0

@@ -26,6 +26,7 @@ COMMANDS = {
     "loop": Listed("loop", "Run the agent on a spec until its checks say it is done."),
     "resume": Listed("loop", "Go on with a run, with other limits if you like."),
     "stop": Listed("stop", "Stop a run, or all; then no request reaches a provider."),
+    "allow-starts": Listed("starts", "Let runs start again after `runner stop --all`."),
     "runs": Listed("runs", "List what ran: how it stands, what it reached and cost."),
     "show": Listed("runs", "Show one run whole: limits, money, checks, what is next."),
     "watch": Listed("watch", "Watch a run that another process drives."),
@@ -53,7 +54,7 @@ COMMANDS = {
 
 # How `runner --help` lists them. What is named here and not above is not shown; what is in no group comes last.
 GROUPS = {
-    "Run": ("init", "spec", "loop", "resume", "stop"),
+    "Run": ("init", "spec", "loop", "resume", "stop", "allow-starts"),
     "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
     "Take over, or take back": ("apply", "export", "rollback", "record"),
     "Bounds": ("budget", "protect"),

@@ -33,9 +33,10 @@ VARIABLES: Mapping[str, str] = {
 
 _NOT_FROM_INSIDE = (
     *("on_stop", "on_park", "providers", "prices", "project", "state_dir", "tools.env", "service", "geo"),
+    *("policy", "sandbox", "sandbox_user"),
 )
 """What a configuration file inside the workspace has no say in: commands, addresses that keys are sent to, what a call
-costs, whose budget it counts for, where that is kept, and what tools are given."""
+costs, whose budget it counts for, where that is kept, what tools are given, and what holds them."""
 
 MIN_OUTPUT = 1_024
 MAX_OUTPUT = 16_384
@@ -68,6 +69,8 @@ class Flags:
     prices: Path | None = None
     unattended: bool | None = None
     worktree: bool | None = None
+    policy: str | None = None
+    sandbox: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,9 @@ class Settings:
     model: Setting[str | None]
     models: Setting[tuple[str, ...]]
     prices: Setting[Path | None]
+    policy: Setting[str]
+    sandbox: Setting[str]
+    sandbox_user: Setting[str | None]
     project: Setting[str | None]
     state_dir: Setting[Path]
     unattended: Setting[bool]
@@ -179,13 +185,7 @@ def load(
     notes = list(_misspelt(plain))
     if workspace is not None and path.resolve().is_relative_to(workspace.resolve()):
         notes += chosen.trusted_less()
-    min_output, max_output = chosen.whole("min_output", MIN_OUTPUT), chosen.whole("max_output", MAX_OUTPUT)
-    if min_output.value > max_output.value:
-        raise ConfigError(
-            f"min_output ({min_output.value}) is above max_output ({max_output.value})",
-            path=path,
-            hint="lower min_output",
-        )
+    min_output, max_output = _outputs(chosen, path)
     model, models = _models(chosen, spec_model, spec_models, flags.model)
     providers, lines, served = _providers(chosen)
     prices = chosen.path("prices")
@@ -194,6 +194,9 @@ def load(
         model=model,
         models=models,
         prices=_over(prices, flags.prices, "flag"),
+        policy=_over_word(chosen.word("policy", "default"), flags.policy),
+        sandbox=_one_of("sandbox", _over_word(chosen.word("sandbox", "auto"), flags.sandbox)),
+        sandbox_user=chosen.text("sandbox_user"),
         project=chosen.text("project"),
         state_dir=Setting(default_state_dir(), "built-in")
         if place.value is None
@@ -223,6 +226,15 @@ def load(
         server_lines=lines,
         served=served,
     )
+
+
+def _outputs(chosen: _Chosen, path: Path) -> tuple[Setting[int], Setting[int]]:
+    """The least and the most output tokens to ask for."""
+    least, most = chosen.whole("min_output", MIN_OUTPUT), chosen.whole("max_output", MAX_OUTPUT)
+    if least.value > most.value:
+        msg = f"min_output ({least.value}) is above max_output ({most.value})"
+        raise ConfigError(msg, path=path, hint="lower min_output")
+    return least, most
 
 
 def _models(
@@ -326,6 +338,20 @@ class _Chosen:
 
 def _over(setting: Setting[T], value: T, source: str) -> Setting[T]:
     return setting if value is None else Setting(value, source)
+
+
+def _over_word(setting: Setting[str], value: str | None) -> Setting[str]:
+    return setting if value is None else Setting(value, "flag")
+
+
+def _one_of(name: str, setting: Setting[str]) -> Setting[str]:
+    """The setting, if its value is one of the key's words, wherever it was said."""
+    try:
+        KEYS[name].read(setting.value)
+    except ValueError as error:
+        where = f"--{name}" if setting.source == "flag" else f"{setting.place}: {name}"
+        raise ConfigError(f"{where} cannot be {setting.value!r}", hint=str(error)) from None
+    return setting
 
 
 def _over_flag(setting: Setting[bool], value: bool | None) -> Setting[bool]:  # noqa: FBT001 - a flag as given

@@ -182,6 +182,19 @@ _KEYS = (
         about="Prices added to the built-in book (TOML).", example='"~/prices.toml"',
     ),
     Key(
+        name="policy", kind="text", default="default", read=_text, variable="RUNNER_POLICY",
+        about="The policy of a run that names none: one that comes with runner, or a file.", example='"overnight"',
+    ),
+    Key(
+        name="sandbox", kind="auto, bubblewrap, landlock or none", default="auto", variable="RUNNER_SANDBOX",
+        read=_word("auto", "bubblewrap", "landlock", "none"),
+        about="What walls in the commands of a run; none accepts that nothing does.", example='"bubblewrap"',
+    ),
+    Key(
+        name="sandbox_user", kind="text", default="none", read=_text,
+        about="Whom commands run as where runner is started by root and only Landlock is there.", example='"agent"',
+    ),
+    Key(
         name="project", kind="text", default="the repository's first commit", read=_text,
         about="The project whose budget runs share.", example='"shop"',
     ),

@@ -8,6 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from runner.events.approvals import (
+    ApprovalDecided,
+    ApprovalReminded,
+    ApprovalRequested,
+    ApprovalVoted,
+    PolicyPinned,
+)
 from runner.events.calls import (
     BoundViolated,
     CallDispatched,
@@ -23,6 +30,7 @@ from runner.events.calls import (
 )
 from runner.values import (
     CheckResult,
+    Decision,
     Effect,
     Limits,
     Ms,
@@ -32,6 +40,10 @@ from runner.values import (
 )
 
 __all__ = [
+    "ApprovalDecided",
+    "ApprovalReminded",
+    "ApprovalRequested",
+    "ApprovalVoted",
     "BoundViolated",
     "CallDispatched",
     "CallReconciled",
@@ -52,6 +64,7 @@ __all__ = [
     "LimitsSet",
     "LogRepaired",
     "ModelSwitched",
+    "PolicyPinned",
     "Proposal",
     "ProtectedAccepted",
     "ProtectedChanged",
@@ -78,7 +91,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCreated:
-    """A run began: everything it was told, so that it can go on anywhere with the same words."""
+    """A run began: everything it was told, so that it can go on anywhere with the same words.
+
+    `policy` is the digest it began under, `policy_layers` what that was made of; `agent` acts for `owner`.
+    """
 
     run: str
     spec_path: str
@@ -96,6 +112,10 @@ class RunCreated:
     runner_version: str = ""
     unattended: bool = False
     models: tuple[str, ...] = ()
+    policy: str = ""
+    policy_layers: tuple[str, ...] = ()
+    owner: str = ""
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +127,7 @@ class RunResumed:
     boot_id: str
     model: str = ""
     now: bool = False
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,16 +155,18 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupFinished:
-    """The spec's `setup` commands ran in the workspace."""
+    """The spec's `setup` commands ran in the workspace, in this `sandbox`; `inputs` is the digest of what they read."""
 
     ok: bool
     tail: str = ""
     seconds: float = 0.0
+    inputs: str = ""
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopAsked:
-    """Somebody asked for a stop. `now` does not wait for the step; `by` is `operator`, `SIGINT` or `SIGTERM`."""
+    """Somebody asked for a stop. `now` does not wait for the step; `by` is `operator`, `all`, `SIGINT` or `SIGTERM`."""
 
     by: str
     now: bool
@@ -206,7 +229,7 @@ class ChecksFinished:
     """The iteration's verdict. `score` None = the spec has no checks. `tree` is what was scored.
 
     `tampered`: protected files that differ from checkpoint 0 by the agent's doing;
-    `foreign`: by somebody else's, not yet accepted.
+    `foreign`: by somebody else's, not yet accepted. `sandbox` is the backend the checks ran under.
     """
 
     iteration: int
@@ -218,6 +241,7 @@ class ChecksFinished:
     foreign: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     self_tested: bool = False
+    sandbox: str = ""
 
 
 # ---- tools -----------------------------------------------------------------------------------------------
@@ -228,7 +252,8 @@ class ToolStarted:
     """A tool was admitted and is about to act. For commands: who it is, so that resume can end what is left.
 
     `before` and `after` are SHA-256 of the one file a writing tool means to change ("" = absent). One in the
-    `background` goes on after its `ToolFinished`, until its iteration or its driver ends.
+    `background` goes on after its `ToolFinished`, until its iteration or its driver ends. `decision` is what let it
+    start, `approval` the one that this start consumed, `sandbox` the backend a command runs under.
     """
 
     call: ToolCall
@@ -240,14 +265,22 @@ class ToolStarted:
     started_ticks: int = 0
     boot_id: str = ""
     background: bool = False
+    decision: Decision | None = None
+    approval: str = ""
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRefused:
-    """A tool call that was not run; `reason` is what the model is told."""
+    """A tool call that was not run; `reason` is what the model is told.
+
+    `decision` is there where a policy or an approver refused it; `repeat` = it had refused the same action before.
+    """
 
     call: ToolCall
     reason: str
+    decision: Decision | None = None
+    repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,6 +400,11 @@ Event: TypeAlias = (
     | InputCounted
     | ModelSwitched
     | CallReconciled
+    | PolicyPinned
+    | ApprovalRequested
+    | ApprovalVoted
+    | ApprovalDecided
+    | ApprovalReminded
 )
 
 

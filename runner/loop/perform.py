@@ -10,7 +10,9 @@ from typing import assert_never
 
 from runner.agent.prompt import NOTE_CAP, SYSTEM, opening
 from runner.decide import (
+    AskApproval,
     CallModel,
+    CloseApproval,
     CloseCall,
     Command,
     CompareWorkspace,
@@ -18,6 +20,7 @@ from runner.decide import (
     FinishIteration,
     MakeCheckpoint,
     RecoverTool,
+    RemindApproval,
     RunChecks,
     RunSetup,
     RunTool,
@@ -28,6 +31,8 @@ from runner.decide import (
     WaitUntil,
 )
 from runner.events.facts import (
+    ApprovalDecided,
+    ApprovalReminded,
     CallUnknown,
     HoldsWaited,
     IterationFinished,
@@ -37,7 +42,7 @@ from runner.events.facts import (
     RunStopped,
     SpecBodyChanged,
 )
-from runner.loop import calls, tooling, trees
+from runner.loop import approving, calls, tooling, trees
 from runner.loop.world import World
 from runner.policy.model import Policy
 from runner.ports import Recorder
@@ -63,9 +68,15 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case SwitchModel(engine=number, reason=why):
             recorder.record(ModelSwitched(model=world.engines[number].name, engine=number, reason=why))
         case RunTool(call=tool):
-            tooling.run_tool(tool, world, recorder)
+            tooling.run_tool(tool, policy, world, recorder)
+        case AskApproval(approval=name):
+            approving.ask(name, world, recorder)
+        case RemindApproval(approval=name):
+            recorder.record(ApprovalReminded(approval=name))
+        case CloseApproval():
+            recorder.record(_closed(command))
         case MakeCheckpoint(reason=reason):
-            trees.checkpoint(reason, world, recorder)
+            trees.checkpoint(reason, world.workspace, recorder)
         case StartIteration():
             _start_iteration(policy, world, recorder)
         case FinishIteration(ending=ending):
@@ -87,7 +98,7 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
         case Stop(reason=why):
             if recorder.state.background:
                 _end_tools(world, recorder)
-                trees.checkpoint("background commands ended", world, recorder)
+                trees.checkpoint("background commands ended", world.workspace, recorder)
             recorder.record(
                 RunStopped(
                     kind=why.kind, rule=why.rule, detail=why.detail, verified=why.verified, resume_at=why.resume_at or 0
@@ -95,6 +106,16 @@ def perform(command: Command, policy: Policy, world: World, recorder: Recorder) 
             )
         case _:
             assert_never(command)
+
+
+def _closed(command: CloseApproval) -> ApprovalDecided:
+    return ApprovalDecided(
+        approval=command.approval,
+        outcome=command.outcome,
+        why=command.why,
+        approver=command.approver,
+        arguments=command.arguments,
+    )
 
 
 def _set_up(world: World, recorder: Recorder) -> None:

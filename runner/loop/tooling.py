@@ -1,18 +1,32 @@
-"""One tool call: prepared, written down, done, written down."""
+"""One tool call: decided, prepared, written down, done, written down."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from runner.events.facts import StartTool, ToolFinished, ToolRefused, ToolStarted
-from runner.loop import trees
+from runner.loop import approving, judging, trees
 from runner.loop.world import World
+from runner.policy.model import Policy
 from runner.ports import Prepared, Recorder, ToolOutcome
-from runner.values import Effect, ToolCall
+from runner.values import Decision, Effect, Ruling, ToolCall
 
 
-def run_tool(call: ToolCall, world: World, recorder: Recorder) -> None:
-    """Run one tool the model asked for; a call that is not sound is answered, not run."""
+def run_tool(call: ToolCall, policy: Policy, world: World, recorder: Recorder) -> None:
+    """Run one tool the model asked for; a call that is denied, not approved, or not sound, is answered, not run."""
+    decision, approval = None, ""
+    if world.judge is not None:
+        judged = world.judge.decide(call)
+        decision = judged.decision
+        if decision.ruling is Ruling.DENY:
+            refuse(call, decision, recorder)
+            return
+        if decision.ruling is Ruling.ASK:
+            if not (approval := approving.approved(judged, recorder.state)):
+                approving.request(call, judged, policy, world, recorder)
+                return
+            decision = dataclasses.replace(decision, approver=recorder.state.approvals[approval].approver)
     prepared = world.tools.prepare(call)
     if isinstance(prepared, str):
         recorder.record(ToolRefused(call=call, reason=prepared))
@@ -20,7 +34,8 @@ def run_tool(call: ToolCall, world: World, recorder: Recorder) -> None:
     try:
         if prepared.started.effect is not Effect.READS:
             trees.attribute("other", world, recorder)
-        answer = recorder.record(StartTool(started=prepared.started))
+        started = dataclasses.replace(prepared.started, decision=decision, approval=approval)
+        answer = recorder.record(StartTool(started=started))
     except BaseException:
         prepared.abandon()
         raise
@@ -28,6 +43,15 @@ def run_tool(call: ToolCall, world: World, recorder: Recorder) -> None:
         _act(answer, prepared, world, recorder)
     else:
         prepared.abandon()
+
+
+def refuse(call: ToolCall, decision: Decision, recorder: Recorder) -> None:
+    """Tell the model that a call does not run, and why."""
+    if decision.rule == judging.UNSOUND:
+        recorder.record(ToolRefused(call=call, reason=decision.reason))
+        return
+    reason, repeat = judging.told(decision, recorder.state)
+    recorder.record(ToolRefused(call=call, reason=reason, decision=decision, repeat=repeat))
 
 
 def _act(started: ToolStarted, prepared: Prepared, world: World, recorder: Recorder) -> None:

@@ -18,20 +18,20 @@ from runner.state import State
 from runner.values import Effect
 
 
-def checkpoint(reason: str, world: World, recorder: Recorder) -> None:
+def checkpoint(reason: str, workspace: Workspace, recorder: Recorder) -> None:
     """Keep the tree as the next checkpoint, unless it is the last one's."""
-    snapshot = world.workspace.snapshot()
+    snapshot = workspace.snapshot()
     last = recorder.state.checkpoint
     if last is not None and last.tree == snapshot.tree:
         recorder.record(TreeUnchanged(tree=snapshot.tree))
     else:
-        _keep(snapshot, reason, world, recorder)
+        _keep(snapshot, reason, workspace, recorder)
 
 
-def _keep(snapshot: Snapshot, reason: str, world: World, recorder: Recorder) -> None:
+def _keep(snapshot: Snapshot, reason: str, workspace: Workspace, recorder: Recorder) -> None:
     state = recorder.state
     number = 0 if state.checkpoint is None else state.checkpoint.number + 1
-    commit = world.workspace.commit(
+    commit = workspace.commit(
         snapshot,
         run=state.created.run if state.created else "",
         number=number,
@@ -58,7 +58,7 @@ def compare(world: World, recorder: Recorder) -> None:
     attribute("other", world, recorder)
     # in this order: a crash between the two finds the same difference again
     recorder.record(WorkspaceChanged(paths=strangers))
-    _keep(snapshot, "changed by somebody else", world, recorder)
+    _keep(snapshot, "changed by somebody else", world.workspace, recorder)
 
 
 def strange(snapshot: Snapshot, state: State, workspace: Workspace, *, has_setup: bool) -> tuple[str, ...]:

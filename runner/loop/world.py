@@ -9,7 +9,7 @@ from typing import Protocol
 from runner.agent.conversation import Conversation
 from runner.agent.prompt import Brief
 from runner.events.facts import SetupFinished
-from runner.ports import Checks, Clock, Guard, Interrupt, Model, Tools, Workspace
+from runner.ports import Approver, Checks, Clock, Guard, Interrupt, Judge, Model, Tools, Workspace
 from runner.pricing.book import Entry
 from runner.pricing.cost import Asks
 from runner.spec.model import Spec
@@ -65,7 +65,7 @@ class World:
     """The adapters of one run.
 
     `engines` are the models it may call, the first unless calls of it fail for good; `prices` is the price book's
-    digest.
+    digest. Without a `judge` every sound tool call runs; without an `approver` nobody can be asked here.
     """
 
     clock: Clock
@@ -82,6 +82,8 @@ class World:
     backoff_s: Callable[[int], float]
     on_text: Callable[[str], None]
     mask: Callable[[str], str]
+    judge: Judge | None = None
+    approver: Approver | None = None
 
 
 def engine(world: World, state: State) -> Engine:

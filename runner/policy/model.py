@@ -14,6 +14,10 @@ class Policy:
     `engines` counts the models that may be called one after the other; `can_count` and `contexts` say of each whether
     its provider counts a request's input for nothing, and how many tokens its window holds (0: nobody knows). A run
     waits `rate_wait_ms` at most for what a provider asks it to wait, and `patience_ms` in all for one that is busy.
+
+    `on_ask` says what an unattended run does with a call that needs people: `deny`, `park` or `stop`; gates that name
+    approvers always park it. `attended` = a terminal can be asked. `repeat_limit` refused calls in a row that were
+    refused before are a stall; more than `asks_per_hour` questions stop the run.
     """
 
     has_checks: bool = False
@@ -31,6 +35,10 @@ class Policy:
     contexts: tuple[int, ...] = ()
     rate_wait_ms: int = 600_000
     patience_ms: int = 3_600_000
+    on_ask: str = "deny"
+    attended: bool = False
+    repeat_limit: int | None = 4
+    asks_per_hour: int | None = None
 
     def counts(self, engine: int) -> bool:
         """Whether the provider of this engine counts input for nothing."""

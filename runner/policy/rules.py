@@ -141,6 +141,31 @@ def stalled(state: State, policy: Policy) -> StopReason | None:
     return None
 
 
+def repeating(state: State, policy: Policy) -> StopReason | None:
+    """The agent asks again and again for what was refused: the same action, or variants with nothing done between."""
+    limit = policy.repeat_limit
+    if limit is None or not state.denied:
+        return None
+    again = max(state.repeats, max(state.denied.values()) - 1)
+    if again < limit:
+        return None
+    by = f" by {state.refused_by}" if state.refused_by else ""
+    return _stall("stall.repeats", f"a call that was refused{by} was asked for again {counted(again, 'time')}")
+
+
+def asked_too_often(state: State, policy: Policy, now: Ms) -> StopReason | None:
+    """People were asked more often within an hour than the policy allows: who is asked all the time reads nothing."""
+    cap = policy.asks_per_hour
+    recent = sum(1 for at in state.asks if at > now - _HOUR_MS)
+    if cap is None or recent <= cap:
+        return None
+    detail = f"{counted(recent, 'question')} within an hour, the policy allows {cap}"
+    return StopReason(kind=StopKind.DENIED, rule="approval.fatigue", detail=detail)
+
+
+_HOUR_MS = 3_600_000
+
+
 def _failing(state: State) -> str:
     """Which checks fail, by name: the last ones finished are those of the last scored iteration."""
     names = [one.name for one in state.checks.results if one.score < 1.0] if state.checks else []

@@ -11,9 +11,12 @@ the command (parent-death signal).
 
 The command waits at the door: it is forked and has its identity, and executes nothing before `go`.
 
-Protocol of the host, on its standard input, a Unix socket: one byte for every command, with descriptors beside it:
-the keeper's socket, the command's output, and what it reads on standard input if the byte is `1`. It ends with the
-socket.
+Its arguments are what its commands may use together, `NAME=NUMBER` (see `runner.sandbox.plan.Limits`), `place=PATH` for
+each directory whose file system is watched, and `set=NAME=VALUE` for what every command finds in its environment.
+
+Protocol of the host, on its standard input, a Unix socket: one byte for every command, a digit, with descriptors beside
+it: the keeper's socket, the command's output, what it reads on standard input (digits 1 and 3), and its standard error
+where that is apart from the output (2 and 3). It ends with the socket.
 
 Protocol of a keeper, lines of text on its socket:
     runner -> keeper   header `<arguments> <variables> <bytes>`, then that many bytes, each item ended by NUL:
@@ -30,6 +33,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -40,8 +44,11 @@ from array import array
 CONTROL = 0
 SETTLE_S = 0.2
 LEFT_GRACE_S = 1.0
+WATCH_S = 0.25
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+ALWAYS: dict[bytes, bytes] = {}
+"""What every command finds in its environment, whatever runner says: the walls know where HOME is."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LINUX = sys.platform == "linux"
 _prctl = ctypes.CDLL(None).prctl if _LINUX else None
@@ -129,9 +136,10 @@ def tell(line: str) -> None:
 class Keeper:
     """One command and everything it started."""
 
-    def __init__(self, request: Request, stdin: int) -> None:
+    def __init__(self, request: Request, stdin: int, errors: int) -> None:
         self.request = request
         self.stdin = stdin
+        self.errors = errors
         self.status: int | None = None
         self.door = -1
         self.pid = self._fork()
@@ -155,6 +163,8 @@ class Keeper:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (1, 2):
             os.dup2(null, stream)
+        if self.errors:
+            os.close(self.errors)
         return pid
 
     def _wait_at(self, door: int) -> None:
@@ -163,6 +173,9 @@ class Keeper:
         os.dup2(self.stdin or os.open(os.devnull, os.O_RDONLY), 0)
         if self.stdin:
             os.close(self.stdin)
+        if self.errors:
+            os.dup2(self.errors, 2)
+            os.close(self.errors)
         # Python ignores these; everything else is as exec leaves it.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -174,7 +187,7 @@ class Keeper:
             _say(f"cannot enter {os.fsdecode(request.directory)}: {error.strerror}")
             os._exit(126)
         try:
-            os.execvpe(request.argv[0], request.argv, request.env)
+            os.execvpe(request.argv[0], request.argv, request.env | ALWAYS)
         except FileNotFoundError:
             program = request.argv[0]
             where = "was not found on PATH"
@@ -267,11 +280,81 @@ class Keeper:
 
     def _obey(self, line: str) -> None:
         if line == "go" and self.door >= 0:
-            os.write(self.door, b"!")
+            try:
+                os.write(self.door, b"!")
+            except OSError:
+                # It was ended at the door.
+                pass
             os.close(self.door)
             self.door = -1
         elif line.startswith("end "):
             self.end(float(line[4:]))
+
+
+class Watch:
+    """Looks at what all commands use together, while any runs. What the kernel can bound, it does."""
+
+    def __init__(self, words: list[str]) -> None:
+        said = [word.partition("=")[::2] for word in words]
+        for name, _, value in (text.partition("=") for word, text in said if word == "set"):
+            ALWAYS[os.fsencode(name)] = os.fsencode(value)
+        self.most = {name: int(value) for name, value in said if value.isdecimal()}
+        self.places = [value for name, value in said if name == "place"] if "max_disk" in self.most else []
+        self.free = [_free(place) for place in self.places]
+        self.pause: float | None = None
+        for name, number in ("file_size", 1), ("cpu_s", 0), ("processes", 6):  # RLIMIT_FSIZE, _CPU, _NPROC of Linux
+            if _LINUX and name in self.most:
+                resource.prlimit(0, number, (self.most[name], self.most[name]))
+
+    def began(self) -> None:
+        """A command was asked for."""
+        self.pause = WATCH_S if self.most else None
+
+    def look(self) -> str:
+        """What is used beyond the limits, "" when nothing is; rests when no command runs."""
+        pids = _others() if os.getpid() == 1 else list(children_of(os.getpid()))
+        if not pids:
+            self.pause = None
+            return ""
+        processes, memory = self.most.get("processes", 1 << 30), self.most.get("memory", 1 << 60)
+        if len(pids) > processes:  # too many to look at each
+            return f"more than {processes} processes"
+        threads, used = _used(pids)
+        if threads > processes:
+            return f"more than {processes} processes and threads"
+        if used > memory:
+            return f"{used >> 20} MiB of memory in use, {memory >> 20} allowed"
+        for place, free in zip(self.places, self.free, strict=True):
+            if free - _free(place) > self.most["max_disk"]:
+                return f"the disk of {place} lost more than {self.most['max_disk'] >> 20} MiB"
+        return ""
+
+
+def _others() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and entry != "1"]
+
+
+def _used(pids: list[int]) -> tuple[int, int]:
+    """Threads, and bytes of memory of their own: what processes share counts nowhere."""
+    threads = pages = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                threads += int(file.read().rpartition(b")")[2].split()[17])
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                _, resident, shared, *_ = file.read().split()
+        except OSError:
+            continue  # it has ended
+        pages += int(resident) - int(shared)
+    return threads, pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _free(place: str) -> int:
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
 
 
 def _say(message: str) -> None:
@@ -282,7 +365,7 @@ def _noticed(number: int, frame: object) -> None:
     """A child has ended; the wake-up descriptor carries the news. Without a handler it would not."""
 
 
-def keep(control: int, output: int, given: int) -> None:
+def keep(control: int, output: int, stdin: int, errors: int) -> None:
     """Be the keeper of the command whose request comes over `control`."""
     if _prctl is not None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -296,7 +379,7 @@ def keep(control: int, output: int, given: int) -> None:
         os.dup2(output, stream)
     os.close(output)
     tell(f"keeper {os.getpid()}")
-    keeper = Keeper(Request(), given)
+    keeper = Keeper(Request(), stdin, errors)
     # Runner decides when this ends. Only after the fork: the command must heed them from its first moment.
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -311,8 +394,15 @@ def main() -> None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers: their sockets say how it went
     requests = socket.socket(fileno=CONTROL)
-    room = socket.CMSG_SPACE(3 * array("i").itemsize)
+    watch = Watch(sys.argv[1:])
+    room = socket.CMSG_SPACE(4 * array("i").itemsize)
     while True:
+        if watch.pause is not None and not select.select([CONTROL], [], [], watch.pause)[0]:
+            if why := watch.look():
+                tell(why)
+                end_all()
+                return
+            continue
         asked, beside, _, _ = requests.recvmsg(1, room, _CLOEXEC)
         if not asked:
             return
@@ -321,12 +411,26 @@ def main() -> None:
             handles.frombytes(data[: len(data) - len(data) % handles.itemsize])
         if os.fork() == 0:
             try:
-                control, output, *given = handles
-                keep(control, output, given[0] if given else 0)
+                control, output, *rest = handles
+                keep(control, output, rest[0] if asked in b"13" else 0, rest[-1] if asked in b"23" else 0)
             finally:
                 os._exit(0)
         for handle in handles:
             os.close(handle)
+        watch.began()
+
+
+def end_all() -> None:
+    """End every command at once. Behind walls of its own process namespace, the end of this process does it as well."""
+    give_up = time.monotonic() + LEFT_GRACE_S
+    while time.monotonic() < give_up:
+        if os.getpid() == 1:
+            send_signal(-1, signal.SIGKILL)
+        found = _others() if os.getpid() == 1 else children_of(os.getpid())
+        if not found:
+            return
+        for pid in found:
+            send_signal(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ names the run. A process that wiped its environment is still its keeper's to end
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -80,6 +82,46 @@ def group(pgid: int) -> list[int]:
         if int(fields[2]) == pgid and fields[0] not in {b"Z", b"X"}:
             found.append(pid)
     return found
+
+
+def tag(what: str, path: Path) -> str:
+    """The tag of what is started for `what` (`tools`, `setup`, `checks`) where `path` is the run's own."""
+    return hashlib.sha256(os.fsencode(f"{what} {path}")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """What lives of some tags: commands with all they started, and what keeps them."""
+
+    commands: frozenset[int]
+    keepers: frozenset[int]
+
+    def __bool__(self) -> bool:
+        return bool(self.commands or self.keepers)
+
+    def kill(self) -> None:
+        """Kill as far as it was seen; keepers only once they keep nothing: orphans come to them."""
+        for pid in self.commands or self.keepers:
+            _kill(pid)
+
+
+def tagged(tags: Collection[str]) -> Tagged:
+    """Look at all processes once for those of these tags."""
+    keepers: set[int] = set()
+    commands: set[int] = set()
+    marks = [(b"\0RUNNER_KEEPER=%s\0" % one, b"\0RUNNER_TOOL=%s." % one) for one in map(os.fsencode, tags)]
+    for pid in _processes():
+        try:
+            environment = b"\0" + (_PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            continue
+        for keeper, command in marks:
+            if keeper in environment:
+                keepers.add(pid)
+            elif command in environment:
+                commands.add(pid)
+    commands |= {below for keeper in keepers for below in descendants(keeper)}
+    return Tagged(frozenset(commands - keepers), frozenset(keepers))
 
 
 def descendants(ancestor: int) -> list[int]:

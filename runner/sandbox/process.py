@@ -74,29 +74,40 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
+        self._words: list[str] = []
 
     @property
     def pid(self) -> int:
         """0 while there is none."""
         return 0 if self._process is None else self._process.pid
 
-    def spawn(self, files: Sequence[int], *, stdin: bool) -> None:
-        """Fork a keeper that has these files. A host that is gone is started again; OSError when none can be."""
+    def spawn(self, files: Sequence[int], *, what: bytes) -> list[str]:
+        """Fork a keeper that has these files, `what` they are as in the protocol.
+
+        A host that is gone is started again; OSError when none can be. Gives where the host's last word will be.
+        """
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._begin()
             try:
-                self._ask(files, stdin=stdin)
+                self._ask(files, what)
             except OSError:  # it died since we looked
                 self._begin()
-                self._ask(files, stdin=stdin)
+                self._ask(files, what)
+            return self._words
 
-    def _ask(self, files: Sequence[int], *, stdin: bool) -> None:
+    def hear(self) -> None:
+        """Take down what the host said: why it ended every command."""
+        with suppress(OSError):
+            if (there := self._socket) is not None and (said := there.recv(4096, socket.MSG_DONTWAIT)):
+                self._words.append(said.decode("utf-8", "replace").strip())
+
+    def _ask(self, files: Sequence[int], what: bytes) -> None:
         if self._socket is None or self._process is None:
             raise OSError("there is no process that could start a command")
         # A command may have stopped it (`kill -STOP`).
         self._process.send_signal(signal.SIGCONT)
-        socket.send_fds(self._socket, [b"1" if stdin else b"0"], list(files))
+        socket.send_fds(self._socket, [what], list(files))
 
     def _begin(self) -> None:
         self._end()
@@ -118,6 +129,7 @@ class Host:
                 ours.close()
                 raise
         self._socket = ours
+        self._words = []
 
     def close(self) -> None:
         """End the host. Commands that still run are ended by their keepers, or with the walls around them."""
@@ -133,6 +145,7 @@ class Host:
 
     def _end(self) -> None:
         if self._socket is not None:
+            self.hear()
             self._socket.close()
             self._socket = None
         if self._process is not None:
@@ -168,8 +181,13 @@ class Commands:
     def command_marker(self) -> str:
         return f"RUNNER_TOOL={self._tag}."
 
-    def prepare(self, argv: Sequence[str], directory: Path, *, stdin: str | None = None) -> Command:
-        """Fork a command that waits at the door. Raises WorkspaceError when no process can be started."""
+    def prepare(
+        self, argv: Sequence[str], directory: Path, *, stdin: str | None = None, split: bool = False
+    ) -> Command:
+        """Fork a command that waits at the door; `split` keeps its standard error apart from its output.
+
+        Raises WorkspaceError when no process can be started.
+        """
         self._count += 1
         marker = f"{self.command_marker}{self._count}-{secrets.token_hex(4)}"
         name, _, value = marker.partition("=")
@@ -177,7 +195,10 @@ class Commands:
         body = b"".join(os.fsencode(item) + b"\0" for item in items)
         header = f"{len(argv)} {len(self._env) + 1} {len(body)}\n".encode()
         try:
-            command = Command(self.host, header + body, marker, stdin)
+            try:
+                command = Command(self.host, header + body, marker, stdin, split=split)
+            except ConnectionError:  # a command before it killed the host, which was not yet gone
+                command = Command(self.host, header + body, marker, stdin, split=split)
         except OSError as error:
             raise WorkspaceError(
                 f"no process can be started: {error}", hint="see the limits on processes, memory and open files"
@@ -241,8 +262,10 @@ def _typed(text: str | None) -> Generator[int | None]:
 class Command:
     """One command at the door, running or ended. `pid` is also its process group."""
 
-    def __init__(self, host: Host, request: bytes, marker: str, stdin: str | None) -> None:
+    def __init__(self, host: Host, request: bytes, marker: str, stdin: str | None, *, split: bool) -> None:
         self.marker = marker
+        self._host = host
+        self._words: list[str] = []
         self._reports = _Reports()
         self._why = ""
         self._give_up_at: float | None = None
@@ -250,17 +273,21 @@ class Command:
         self._keeper = -1
         self._control, theirs = socket.socketpair()
         self._output, write_end = os.pipe()
+        self._errors, errors_end = os.pipe() if split else (-1, -1)
         try:
             with theirs, _typed(stdin) as given:
                 if _CREDENTIALS:
                     self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-                files = (theirs.fileno(), write_end, *(() if given is None else (given,)))
-                host.spawn(files, stdin=given is not None)
+                wanted = (theirs.fileno(), write_end, given, errors_end if split else None)
+                files = [file for file in wanted if file is not None]
+                self._words = host.spawn(files, what=b"%d" % ((given is not None) + 2 * split))
         except BaseException:
             self._close()
             raise
         finally:
             os.close(write_end)
+            if split:
+                os.close(errors_end)
         self._meet(host, request)
 
     def _meet(self, host: Host, request: bytes) -> None:
@@ -271,7 +298,7 @@ class Command:
             while not self._reports.pid:
                 data, beside, _, _ = self._control.recvmsg(4096, _ROOM)
                 if not data:
-                    raise OSError("the process that keeps a command ended before it began")
+                    raise ConnectionResetError("the process that keeps a command ended before it began")
                 self._reports.feed(data, _sender(beside))
         except OSError:
             host.kill()
@@ -325,13 +352,20 @@ class Command:
         except OSError:
             return
 
-    def run(self, on_output: Callable[[bytes], None], pace: Pace) -> Ended:
-        """Read output until the command has ended; end it when it exceeds its pace. Call once."""
+    def run(
+        self, on_output: Callable[[bytes], None], pace: Pace, on_errors: Callable[[bytes], None] | None = None
+    ) -> Ended:
+        """Read output until the command has ended; end it when it exceeds its pace. Call once.
+
+        `on_errors` hears standard error where that is apart.
+        """
         started = heard = time.monotonic()
         poll = select.poll()
-        for file in (self._output, self._control.fileno()):
+        hears = {self._output: on_output, self._errors: on_errors or on_output}
+        files = [file for file in (*hears, self._control.fileno()) if file >= 0]
+        for file in files:
             poll.register(file, select.POLLIN)
-        open_files = 2
+        open_files = len(files)
         asked = drain_until = None
         while open_files and (drain_until is None or time.monotonic() < drain_until):
             for file, _ in poll.poll(200):
@@ -339,9 +373,9 @@ class Command:
                 if not data:
                     poll.unregister(file)
                     open_files -= 1
-                if file == self._output:
+                if file in hears:
                     heard = time.monotonic()
-                    on_output(data)
+                    hears[file](data)
                 else:
                     self._reports.feed(data)
                     if not data:
@@ -369,12 +403,15 @@ class Command:
         self._close()
         for callback in self._callbacks:
             callback()
-        why = self._why if reports.ended else self._why or "its keeper was killed"
+            self._host.hear()
+        why = self._why if reports.ended else self._why or next(iter(self._words), "its keeper was killed")
         return Ended(status=reports.status, left=tuple(left), why=why)
 
     def _close(self) -> None:
         self._control.close()
         os.close(self._output)
+        if self._errors >= 0:
+            os.close(self._errors)
         if self._keeper >= 0:
             os.close(self._keeper)
             self._keeper = -1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, closest
 from runner.spec.frontmatter import Map, Node, Place, Scalar, Seq
 from runner.spec.keys import advice, nearest
 from runner.values import NanoUsd, parse_duration, parse_usd
+
+T = TypeVar("T")
 
 SHELL = ("/bin/sh", "-c")
 MOST_WHOLE = 10**15
@@ -18,6 +21,35 @@ MOST_SECONDS = 10 * 366 * 24 * 3600
 _INT = re.compile(r"[0-9]{1,3}(?:_?[0-9]{3})*\Z|[0-9]+\Z", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?\Z|\.[0-9]{1,12}\Z", re.ASCII)
 _USD = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,9})?\Z", re.ASCII)
+
+
+class Faults:
+    """Collects what is wrong, so that a user mends it in one go."""
+
+    def __init__(self) -> None:
+        self._found: list[ConfigError] = []
+
+    def of(self, part: Callable[[], T], otherwise: T) -> T:
+        """What `part` reads, or `otherwise` when it is wrong."""
+        try:
+            return part()
+        except ConfigError as error:
+            self._found.append(error)
+            return otherwise
+
+    def __enter__(self) -> None:
+        """Whatever is found wrong inside `with` is kept, too."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, ConfigError):
+            self._found.append(error)
+            return True
+        return False
+
+    def end(self) -> None:
+        """Raise all that was found, if anything was."""
+        if self._found:
+            raise ConfigError.joined(self._found)
 
 
 def shown(node: Node) -> str:
@@ -50,6 +82,12 @@ def known(table: Map, names: tuple[str, ...], where: str) -> Map:
     if unknown:
         raise ConfigError.joined(unknown)
     return table
+
+
+def meant(word: str, names: Sequence[str]) -> str:
+    """What to write instead of `word`, where `names` are known."""
+    near = closest(word, names)
+    return f"did you mean '{near}'?" if near else f"known here: {', '.join(names)}"
 
 
 def mapping(node: Node, name: str, names: tuple[str, ...], *, example: str) -> Map:

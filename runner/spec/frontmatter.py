@@ -1,4 +1,4 @@
-"""YAML front matter as a tree in which every key and value knows its line and column in the file.
+"""YAML as a tree in which every key and value knows its line and column: a spec's front matter, or a whole file.
 
 A spec's front matter is small and strict: YAML 1.2 mappings, lists and scalars. Anchors, aliases and tags are
 refused (nothing a spec says needs them), so no text can expand into more than was written.
@@ -145,7 +145,7 @@ def read(parts: Parts, text: str, path: str) -> Map:
         raise empty.at.error(
             f"the front matter is larger than {MAX_BYTES // 1024} KiB", hint="put what the agent reads below it"
         )
-    node = _Composer(parts, locate).document()
+    node = _Composer(parts, locate, "spec").document()
     if node is None or (isinstance(node, Scalar) and node.is_empty):
         return empty
     if not isinstance(node, Map):
@@ -153,6 +153,20 @@ def read(parts: Parts, text: str, path: str) -> Map:
             "the front matter is not a mapping of keys",
             hint="write keys like 'target: 1'; for a horizontal rule put an empty line after '---'",
         )
+    return node
+
+
+def document(text: str, path: str, *, noun: str) -> Map:
+    """A whole file of YAML as a tree, as strict as front matter; `noun` is what the file is, for the hints.
+
+    Raises ConfigError with its place for anything that is not one sound mapping.
+    """
+    locate = _Locator(text, path)
+    start = 1 if text.startswith("\ufeff") else 0
+    parts = Parts(yaml=text[start:], yaml_start=start, body="", body_start=len(text), body_line=1)
+    node = _Composer(parts, locate, noun).document()
+    if not isinstance(node, Map):
+        raise locate(start).error(f"this {noun} is not a mapping of keys", hint="write keys like 'kind: Policy'")
     return node
 
 
@@ -174,7 +188,8 @@ class _Locator:
 class _Composer:
     """Builds the tree from the parser's tokens."""
 
-    def __init__(self, parts: Parts, locate: _Locator) -> None:
+    def __init__(self, parts: Parts, locate: _Locator, noun: str) -> None:
+        self._noun = noun
         self._offset = parts.yaml_start
         self._locate = locate
         self._tokens = tokens(parts.yaml or "")
@@ -185,7 +200,9 @@ class _Composer:
             for token in self._tokens:
                 if token.kind == "document":
                     if node is not None:
-                        raise self._at(token.offset).error("a second YAML document", hint="keep one front matter")
+                        raise self._at(token.offset).error(
+                            "a second YAML document", hint=f"a {self._noun} has one: leave the second '---' out"
+                        )
                     node = self._node(next(self._tokens), 0)
         except NotYamlError as error:
             raise self._at(error.offset).error(error.problem, hint=error.hint) from None
@@ -197,11 +214,15 @@ class _Composer:
     def _node(self, token: Token, depth: int) -> Node:
         at = self._at(token.offset, token.length)
         if depth > _MAX_DEPTH:
-            raise at.error(f"nested more than {_MAX_DEPTH} deep", hint="no key of a spec needs that")
+            raise at.error(f"nested more than {_MAX_DEPTH} deep", hint=f"no key of a {self._noun} needs that")
         if token.kind == "alias" or token.anchored:
-            raise at.error("anchors and aliases ('&', '*') are not used in a spec", hint="write it out, or quote it")
+            raise at.error(
+                f"anchors and aliases ('&', '*') are not used in a {self._noun}", hint="write it out, or quote it"
+            )
         if token.tag is not None:
-            raise at.error(f"tags ({token.tag}) are not used in a spec", hint="leave the tag out, or quote the value")
+            raise at.error(
+                f"tags ({token.tag}) are not used in a {self._noun}", hint="leave the tag out, or quote the value"
+            )
         if token.kind == "scalar":
             return Scalar(at, token.text, plain=token.plain)
         return Seq(at, tuple(self._items(depth))) if token.kind == "[" else self._map(at, depth)

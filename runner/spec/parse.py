@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Collection
 from datetime import tzinfo
 from pathlib import PurePosixPath
-from typing import TypeVar
 
 from runner.errors import ConfigError, closest
 from runner.spec import fields, keys
@@ -17,7 +16,6 @@ from runner.spec.frontmatter import Map, Node, Scalar, Seq, read, split
 from runner.spec.model import DEFAULT_PROMISE, Spec, Stall
 from runner.values import Limits, Ms
 
-T = TypeVar("T")
 _NO_SETUP: tuple[tuple[str, ...], ...] = ()
 
 MAX_BYTES = 1_000_000
@@ -52,7 +50,7 @@ def parse_spec(
         )
     top = read(parts, text, path)
     # a fault in one key hides none in another: all are told at once
-    faults = _Faults()
+    faults = fields.Faults()
     faults.of(lambda: fields.known(top, keys.TOP, ""), top)
     setup = faults.of(lambda: setup_of(top), _NO_SETUP)
     limits, stated = faults.of(lambda: _limits(top, now, zone), (Limits(), frozenset[str]()))
@@ -79,26 +77,6 @@ def parse_spec(
     )
     faults.end()
     return spec
-
-
-class _Faults:
-    """Collects what is wrong, so that a user mends it in one go."""
-
-    def __init__(self) -> None:
-        self._found: list[ConfigError] = []
-
-    def of(self, part: Callable[[], T], otherwise: T) -> T:
-        """What `part` reads, or `otherwise` when it is wrong."""
-        try:
-            return part()
-        except ConfigError as error:
-            self._found.append(error)
-            return otherwise
-
-    def end(self) -> None:
-        """Raise all that was found, if anything was."""
-        if self._found:
-            raise ConfigError.joined(self._found)
 
 
 def whole_text(text: str, path: str) -> None:
@@ -176,7 +154,7 @@ def _limits(top: Map, now: Ms, zone: tzinfo | None) -> tuple[Limits, frozenset[s
             hint = "write e.g. 'deadline: 07:00' or 'deadline: 2030-01-31T07:00'"
             raise fields.wrong(value, f"{name} is not a time", hint) from None
 
-    faults = _Faults()
+    faults = fields.Faults()
 
     def limit(key: str, reader: Callable[[Node, str], int]) -> int | None:
         return faults.of(lambda: stated(key, reader), None)

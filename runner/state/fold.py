@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeAlias, assert_never
 
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from runner.events.facts import (
     IterationStarted,
     LimitsSet,
     LogRepaired,
+    PolicyPinned,
     ProtectedAccepted,
     ProtectedChanged,
     RolledBack,
@@ -34,10 +37,12 @@ from runner.events.facts import (
     WorkspaceChanged,
     WorkspaceCompared,
 )
+from runner.state.approvals import ApprovalFact, approval_fact, asked_anew, consumed, refused
 from runner.state.calls import CallFact, call_fact, iteration_of
 from runner.state.model import Iteration, Scored, State
 from runner.values import Effect, Ms, StopReason
 
+_NOTHING_DENIED: Mapping[str, int] = MappingProxyType({})
 _NEW_DRIVER = (RunResumed, LogRepaired)
 
 
@@ -57,7 +62,7 @@ def pass_over(state: State, seq: int) -> State:
 
 _RunFact: TypeAlias = (
     RunCreated | RunResumed | LimitsSet | SpecBodyChanged | Warned | SetupFinished | StopAsked | RunStopped
-    | ClockJumped | LogRepaired
+    | ClockJumped | LogRepaired | PolicyPinned
 )  # fmt: skip
 _ToolFact: TypeAlias = ToolStarted | ToolRefused | ToolFinished | ItemTicked
 _TreeFact: TypeAlias = (
@@ -76,6 +81,8 @@ def _apply(state: State, event: Event) -> State:
         return _tree_fact(state, event)
     if isinstance(event, _RunFact):
         return _run_fact(state, event)
+    if isinstance(event, ApprovalFact):
+        return approval_fact(state, event)
     return _iteration_fact(state, event)
 
 
@@ -89,12 +96,14 @@ def _run_fact(state: State, event: _RunFact) -> State:
                 limit_sources=event.limit_sources,
                 spec_text=event.spec_text,
                 model=event.model,
+                policy=event.policy,
             )
         case RunResumed():
             return replace(
                 state,
                 epoch=event.epoch,
                 model=event.model or state.model,
+                policy=event.policy or state.policy,
                 engine=0,
                 running=True,
                 stopped=None,
@@ -107,6 +116,7 @@ def _run_fact(state: State, event: _RunFact) -> State:
                 setup=state.setup if state.setup is not None and state.setup.ok else None,
                 progress_ms=state.active_ms,
                 iteration=_fresh_start(state.iteration, now=event.now),
+                approvals=asked_anew(state),
             )
         case LimitsSet():
             return replace(state, limits=event.limits, limit_sources=event.sources)
@@ -135,6 +145,8 @@ def _run_fact(state: State, event: _RunFact) -> State:
             return replace(state, active_ms=max(0, state.active_ms - max(0, event.by_ms)))
         case LogRepaired():
             return state
+        case PolicyPinned():
+            return replace(state, policy=event.policy, sandbox=event.sandbox or state.sandbox)
     assert_never(event)
 
 
@@ -174,6 +186,9 @@ def _iteration_fact(state: State, event: IterationStarted | IterationFinished | 
                 iterations=state.iterations + 1,
                 acted=(),
                 background=(),
+                denied=_NOTHING_DENIED,  # its context is fresh: what was denied is told anew
+                repeats=0,
+                refused_by="",
                 progress_ms=state.active_ms,
             )
         case IterationFinished():
@@ -213,16 +228,18 @@ def _tool_fact(state: State, event: _ToolFact) -> State:
         case ToolStarted():
             acts = event.effect is not Effect.READS
             return replace(
-                state,
+                consumed(state, event.approval) if event.approval else state,
                 open_tools={**state.open_tools, event.call.id: event},
                 dirty=state.dirty or acts,
                 acted=(*state.acted, event) if acts else state.acted,
                 background=(*state.background, event) if event.background else state.background,
             )
         case ToolRefused():
-            return _tool_over(state, event.call.id, event.reason)
+            return _tool_over(refused(state, event), event.call.id, event.reason)
         case ToolFinished():
-            return replace(_tool_over(state, event.call_id, event.text), progress_ms=state.active_ms)
+            return replace(
+                _tool_over(state, event.call_id, event.text), progress_ms=state.active_ms, repeats=0, refused_by=""
+            )
         case ItemTicked():
             return replace(state, ticked=(*state.ticked, event.item))
     assert_never(event)

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from msgspec import Struct, field
 
 from runner.events.facts import (
+    ApprovalRequested,
+    ApprovalVoted,
     BoundViolated,
     CallDispatched,
     CallRefused,
@@ -104,13 +106,31 @@ class Scored:
     spent: NanoUsd
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An approval as it stands. `outcome` "" = open; `consumed` = a tool was started on it (not again)."""
+
+    request: ApprovalRequested
+    at: Ms
+    votes: tuple[ApprovalVoted, ...] = ()
+    outcome: str = ""
+    why: str = ""
+    approver: str = ""
+    decided_at: Ms = 0
+    consumed: bool = False
+    reminded: bool = False
+
+
 class State(Struct, frozen=True, kw_only=True):
     """Everything decisions rest on. Texts of the conversation stay in the journal.
 
     `acted` are the tools that may have changed the tree since the last checkpoint, `background` those of them that may
     still be at it. `excused` scored iterations lay behind when a user resumed an ended run: these stop it no more.
     `best` is the first iteration with the highest score. `parked` is what it was parked for before this driver, with
-    a time that may still lie ahead.
+    a time that may still lie ahead. `policy` is the digest the run goes by now. `denied` counts by action how often one
+    was refused by policy or people in this iteration, `repeats` how many calls in a row were such again, and
+    `refused_by` is the rule that refused the last one, if nothing was done since; `asks` are the times at which people
+    were last asked.
     """
 
     created: RunCreated | None = None
@@ -154,3 +174,10 @@ class State(Struct, frozen=True, kw_only=True):
     stop_asked: StopAsked | None = None
     parked: StopReason | None = None
     stopped: StopReason | None = None
+    policy: str = ""
+    sandbox: str = ""
+    approvals: Mapping[str, Asked] = field(default_factory=lambda: MappingProxyType({}))
+    denied: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    repeats: int = 0
+    refused_by: str = ""
+    asks: tuple[Ms, ...] = ()

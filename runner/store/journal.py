@@ -10,7 +10,7 @@ import msgspec
 
 from runner.errors import LeaseLostError, NotFoundError, StateError
 from runner.events.codec import GENESIS, chain, decode, encode
-from runner.events.facts import Event, RunCreated, Stamped
+from runner.events.facts import ApprovalVoted, Event, ProtectedAccepted, RunCreated, Stamped, StopAsked
 from runner.state import State, evolve, pass_over
 from runner.store.database import Database
 from runner.values import Ms
@@ -155,8 +155,12 @@ def leave(tx: sqlite3.Connection, run: str, at: Ms, event: Event) -> None:
     )
 
 
+_LEFT = (StopAsked, ProtectedAccepted, ApprovalVoted)
+"""What other processes may say: a stop, an acceptance, a vote. What a run did is its driver's word alone."""
+
+
 def take(tx: sqlite3.Connection, run: str, seq: int) -> list[Event]:
-    """Take everything out of a run's inbox; `seq` is where it is appended."""
+    """Take everything out of a run's inbox; `seq` is where it is appended. What nobody may leave there is dropped."""
     waiting = tx.execute(
         "SELECT id, kind, body FROM inbox WHERE run = ? AND taken IS NULL ORDER BY id", (run,)
     ).fetchall()
@@ -164,7 +168,7 @@ def take(tx: sqlite3.Connection, run: str, seq: int) -> list[Event]:
         return []
     tx.execute("UPDATE inbox SET taken = ? WHERE run = ? AND taken IS NULL", (seq, run))
     found = (decode(kind, body) for _, kind, body in waiting)
-    return [event for event in found if event is not None]
+    return [event for event in found if isinstance(event, _LEFT)]
 
 
 def has_mail(database: Database, run: str) -> bool:

@@ -33,11 +33,14 @@ from runner.events.facts import (
     StartTool,
     StopAsked,
     ToolRefused,
+    ToolStarted,
 )
+from runner.policy import gates
 from runner.ports import Clock, Interrupt
 from runner.state import State, evolve
 from runner.store import journal, ledger, summary
 from runner.store.database import Database
+from runner.store.halted import blocked, halted, refuse_start
 from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind
 
 Listener = Callable[[Stamped, State], None]
@@ -105,6 +108,8 @@ class JournalRecorder:
                     taking = batch.judge(proposal) if isinstance(proposal, RunResumed) and not stale else None
                     for event in left:
                         batch.append(event)
+                    if proposal is None:
+                        batch.heed_the_switch()
                     answer = taking if taking is not None or proposal is None else batch.judge(proposal)
             except BaseException:
                 self._posted.extendleft(reversed(posted))
@@ -122,11 +127,12 @@ class JournalRecorder:
 
     def has_news(self) -> bool:
         """Whether somebody left a fact that the next `record` would append first."""
-        return bool(self._posted) or abs(self._moved()) >= _JUMP_MS or journal.has_mail(self._database, self._run)
+        moved = abs(self._moved()) >= _JUMP_MS
+        return bool(self._posted) or moved or journal.has_mail(self._database, self._run) or blocked(self._database)
 
     def stop_waits(self) -> bool:
-        """Whether another process has asked this run to stop now."""
-        return journal.stop_waits(self._database, self._run)
+        """Whether another process has asked this run, or every run, to stop now."""
+        return journal.stop_waits(self._database, self._run) or blocked(self._database)
 
     def room(self, need: NanoUsd) -> bool:
         """Whether a call that was refused for other calls' holds is worth another try now."""
@@ -183,6 +189,12 @@ class _Batch:
         if violation is not None:
             self.append(violation)
 
+    def heed_the_switch(self) -> None:
+        """Take the word of `runner stop --all`: it is for every run, those that start just now included."""
+        stop = self.state.stop_asked
+        if (stop is None or not stop.now) and halted(self.tx) is not None:
+            self.append(StopAsked(by="all", now=True))
+
     def _take_lease(self, event: RunResumed) -> None:
         taken = self.tx.execute(
             "UPDATE run SET epoch = ?, owner = ? WHERE id = ? AND epoch = ?",
@@ -196,15 +208,26 @@ class _Batch:
         """Append what really happens of a proposal."""
         match proposal:
             case DispatchCall():
+                self.heed_the_switch()
                 answer: Event = self._dispatch(proposal)
             case StartTool(started=started):
+                self.heed_the_switch()
                 stop = self.state.stop_asked
                 stopping = stop is not None and stop.now
-                answer = ToolRefused(call=started.call, reason="the run is stopping") if stopping else started
+                over = ToolRefused(call=started.call, reason="the run is stopping")
+                answer = over if stopping else self._start(started)
             case _:
                 answer = proposal
         self.append(answer)
+        if isinstance(answer, RunResumed):
+            self.heed_the_switch()
         return answer
+
+    def _start(self, started: ToolStarted) -> ToolStarted | ToolRefused:
+        """Let a tool start, and use up the approval it starts on: what the event says of it is one fact."""
+        if why := gates.refusal(self.state, started, self.now):
+            return ToolRefused(call=started.call, reason=f"not run: {why}", decision=started.decision)
+        return started
 
     def _dispatch(self, call: DispatchCall) -> CallDispatched | CallRefused:
         if self.state.stop_asked is not None:
@@ -357,8 +380,12 @@ def _by_journal(rows: Sequence[ledger.Budget], state: State) -> list[ledger.Budg
 def create_run(
     database: Database, created: RunCreated, clock: Clock, listeners: Sequence[Listener] = ()
 ) -> JournalRecorder:
-    """Begin a run: its row, scopes and first event in one transaction. `take_over` comes before driving it."""
+    """Begin a run: its row, scopes and first event in one transaction. `take_over` comes before driving it.
+
+    Raises BusyError while `runner stop --all` blocks starts.
+    """
     with database.transaction(durable=True) as tx:
+        refuse_start(halted(tx))
         journal.insert_run(tx, created, clock.now())
         batch = _Batch(tx, created.run, State(), GENESIS, clock.now())
         batch.append(created)

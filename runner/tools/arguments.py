@@ -170,6 +170,11 @@ class Arguments:
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
 
+    @property
+    def values(self) -> Mapping[str, object]:
+        """All that was given, by name."""
+        return self._values
+
     def text(self, name: str, default: str = "") -> str:
         value = self._values.get(name, default)
         return value if isinstance(value, str) else default

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import threading
@@ -84,8 +83,7 @@ class BuiltinTools:
         self._vault = vault
         self._artefacts = Artefacts(artefacts)
         self._reader = Reader(self._root, vault, self._artefacts, output_limit)
-        tag = hashlib.sha256(os.fsencode(artefacts.resolve())).hexdigest()[:16]
-        self._commands = Commands(env, tag)
+        self._commands = Commands(env, leftovers.tag("tools", artefacts.resolve()))
         self._settings = Settings(
             vault=vault,
             artefacts=self._artefacts,

@@ -62,6 +62,7 @@ class Runner:
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "RUNNER_STATE_DIR": str(self.state),
+            "RUNNER_SANDBOX": "none",
             **({"PYTHONPATH": str(ROOT)} if not _installed() else {}),
             **self.env,
         }

@@ -84,6 +84,7 @@ class Machine:
             "PYTHONPATH": str(self.code),
             "TMPDIR": str(temporary),
             "RUNNER_STATE_DIR": str(self.state),
+            "RUNNER_SANDBOX": "none",
             "OPENAI_BASE_URL": url,
             "OPENAI_API_KEY": KEY,
         }

@@ -56,6 +56,9 @@ thinking = 8_000
 cache = "1h"
 service = "flex"
 geo = "us"
+policy = "overnight"
+sandbox = "landlock"
+sandbox_user = "agent"
 """
 
 SERVERS = """\
@@ -85,7 +88,7 @@ input = "0"
 
 BUILT_IN = {
     "openai_base_url", "rate_wait_s", "patience_s", "idle_timeout_s", "call_timeout_s", "thinking", "cache",
-    "service", "geo", "models", "providers",
+    "service", "geo", "models", "providers", "policy", "sandbox", "sandbox_user",
 }  # fmt: skip
 
 
@@ -135,6 +138,9 @@ def test_the_users_file_sets_every_key(tmp_path: Path) -> None:
         "cache": ("1h", source),
         "service": ("flex", source),
         "geo": ("us", source),
+        "policy": ("overnight", source),
+        "sandbox": ("landlock", source),
+        "sandbox_user": ("agent", source),
         "models": ((), "built-in"),
         "providers": ({}, "built-in"),
         "openai_base_url": (None, "built-in"),
@@ -297,7 +303,8 @@ def test_hooks_of_a_file_inside_the_workspace_do_not_count(tmp_path: Path) -> No
     assert settings.secrets.value == ("DB_PASSWORD",), "what masks more is heard"
     assert len(settings.notes) == 6
     calls = load(written(tmp_path, CALLS), workspace=tmp_path)
-    assert (calls.service.value, calls.geo.value, len(calls.notes)) == ("standard", "global", 2)
+    assert (calls.service.value, calls.geo.value, len(calls.notes)) == ("standard", "global", 5)
+    assert (calls.policy.value, calls.sandbox.value, calls.sandbox_user.value) == ("default", "auto", None)
     assert load(written(tmp_path, FULL), workspace=tmp_path / "sub").on_stop.value == ("notify-send", "runner")
 
 

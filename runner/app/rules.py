@@ -1,0 +1,58 @@
+"""Which policy a run goes by: loaded and pinned once; the project's own layer is that of checkpoint 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+
+from runner.config import Settings, policies
+from runner.events.facts import PolicyPinned
+from runner.policy.book import Rulebook
+from runner.ports import Workspace
+from runner.values import Limits
+
+_FOLDER = "policies/"
+_MOST_TEXT = 262_144
+_KEYS = {"duration_s": "wall"}
+
+
+def standing(settings: Settings) -> Rulebook:
+    """The policy of this machine and its user, without any project's. Raises ConfigError for all that is wrong."""
+    return policies.load(settings.policy.value, environ=settings.environ)
+
+
+def with_project(settings: Settings, rulebook: Rulebook, workspace: Workspace, tree: str) -> Rulebook:
+    """`rulebook` with the project's own layer as a tree has it. Raises ConfigError where that loosens anything."""
+    found = [path for path in workspace.paths(tree) if path.startswith(_FOLDER) and path.endswith((".yaml", ".yml"))]
+    if not found:
+        return rulebook
+    project = workspace.read_many(tree, found)
+    return policies.load(settings.policy.value, environ=settings.environ, project=project)
+
+
+def layers(rulebook: Rulebook) -> tuple[str, ...]:
+    """What a policy is made of, for people."""
+    return tuple(str(source) for source in rulebook.sources)
+
+
+def pinned(rulebook: Rulebook) -> PolicyPinned:
+    """The fact that a run goes by this policy from here on."""
+    text = rulebook.canonical if len(rulebook.canonical) <= _MOST_TEXT else ""
+    return PolicyPinned(policy=rulebook.digest, layers=layers(rulebook), text=text)
+
+
+def bound(limits: Limits, sources: Mapping[str, str], rulebook: Rulebook) -> tuple[Limits, dict[str, str]]:
+    """The tighter of a run's limits and the policy's, one by one, and whose each is."""
+    tight: dict[str, int] = {}
+    for field in fields(Limits):
+        mine: int | None = getattr(limits, field.name)
+        theirs: int | None = getattr(rulebook.limits, field.name)
+        if theirs is not None and (mine is None or theirs < mine):
+            tight[field.name] = theirs
+    said = {name: f"policy {_place(rulebook, name)}".rstrip() for name in tight}
+    return replace(limits, **tight), {**sources, **said}
+
+
+def _place(rulebook: Rulebook, name: str) -> str:
+    stated = rulebook.settings.get(f"budgets.per_run.{_KEYS.get(name, name)}")
+    return stated.place if stated is not None else ""

@@ -1,0 +1,415 @@
+"""Layers of policy files become one rulebook. A lower layer may only tighten; what loosens is named with both lines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TypeVar
+
+import msgspec
+
+from runner.policy import compiled, floor, patterns
+from runner.policy.book import (
+    Effective,
+    Egress,
+    NetworkRules,
+    PathRules,
+    Rule,
+    Rulebook,
+    SandboxRules,
+    SecretRules,
+)
+from runner.policy.document import Document, Stated, canonical
+from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value
+from runner.spec import fields
+from runner.spec.frontmatter import Place
+from runner.values import Gate, Limits, Ruling
+
+T = TypeVar("T")
+
+LAYERS = ("org", "extra", "user", "project")
+"""From the top down: the organisation's directory, the one a variable adds, the user's choice, the repository's own."""
+
+OWN_GATE = "builtin:yes"
+"""The gate of a question whose policy names none."""
+
+
+def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
+    """The rulebook of these files (one at least). Raises ConfigError that names both lines for each loosening."""
+    ordered = sorted(documents, key=lambda each: LAYERS.index(each.source.layer))
+    layers = [list(group) for _, group in groupby(ordered, key=lambda each: each.source.layer)]
+    faults = fields.Faults()
+    settings: dict[str, Stated] = {}
+    for depth, layer in enumerate(layers):
+        upper = dict(settings)
+        for document in layer:
+            with faults:
+                _tightens(document, upper, layers[:depth])
+            for name, stated in document.settings.items():
+                settings[name] = _joined(name, stated, settings.get(name))
+    with faults:
+        _unique(ordered)
+    faults.end()
+    gates = _gates(layers, settings)
+    digest = hashlib.sha256((text := canonical(ordered)).encode()).hexdigest()
+    return _book(ordered, settings, gates, digest=digest, text=text, home=home)
+
+
+# ---- tightening ------------------------------------------------------------------------------------------
+
+
+def _tightens(document: Document, upper: Mapping[str, Stated], above: Sequence[Sequence[Document]]) -> None:
+    """Raise for every line of `document` that allows what the layers above it do not."""
+    if not above:
+        return
+    faults = fields.Faults()
+    locked = {name: at for layer in above for each in layer for name, at in each.locked}
+    for name, stated in document.settings.items():
+        with faults:
+            _setting(name, stated, upper.get(name), locked)
+    for name, (_, at) in document.groups.items():
+        with faults:
+            _refuse(at, f"the group '{name}'", "groups are the top layer's to name")
+    lock = _locking("rules", locked)
+    if document.rules and lock is not None:
+        with faults:
+            _refuse(document.rule_places[0], "rules", f"locked by {_line(lock)}")
+    allowed = _delegated(above)
+    for rule, at in zip(document.rules, document.rule_places, strict=True):
+        with faults:
+            _rule(rule, at, allowed, upper, above)
+    faults.end()
+
+
+def _setting(name: str, stated: Stated, over: Stated | None, locked: Mapping[str, Place]) -> None:
+    if (at := _locking(name, locked)) is not None:
+        _refuse(stated.at, name, f"locked by {_line(at)}")
+    if over is not None:
+        if SETTINGS[name].loosens(stated.value, over.value):
+            _refuse(stated.at, f"{name}: {shown(stated.value)}", f"{_line(over.at)} says {shown(over.value)}")
+    elif name in TOP_ONLY or (name in EMPTY_UNLESS_STATED and stated.value):
+        _refuse(stated.at, f"{name}: {shown(stated.value)}", "no layer above states it, and only the top one may")
+    elif name in BUILT_IN and SETTINGS[name].loosens(stated.value, BUILT_IN[name]):
+        _refuse(
+            stated.at,
+            f"{name}: {shown(stated.value)}",
+            f"where the layers above say nothing it is {shown(BUILT_IN[name])}",
+        )
+
+
+def _rule(
+    rule: Rule,
+    at: Place,
+    allowed: tuple[tuple[str, ...] | None, Place | None],
+    upper: Mapping[str, Stated],
+    above: Sequence[Sequence[Document]],
+) -> None:
+    tools, where = allowed
+    if rule.mode == "audit" and not all(each.may_audit for layer in above for each in layer):
+        _refuse(
+            at, f"the rule '{rule.id}' with mode: audit", "no layer above has 'delegate: {project_may_audit: true}'"
+        )
+    if rule.ruling is not Ruling.ALLOW:
+        return
+    default = upper.get("default")
+    if default is not None and default.value == "deny":
+        _refuse(
+            at, f"the rule '{rule.id}' allows", f"{_line(default.at)} says default: deny, and only ask can be delegated"
+        )
+    barred = [tool for tool in rule.tools if not any(covers(glob, tool) for glob in tools or ())]
+    if barred:
+        told = (
+            f"{_line(where)} delegates {', '.join(tools or ()) or 'no tool'}"
+            if where
+            else f"{_top(above)} delegates no tool"
+        )
+        _refuse(at, f"the rule '{rule.id}' allows {barred[0]}", told)
+
+
+def covers(glob: str, tool: str) -> bool:
+    """Whether a delegated name covers a rule's tool, which may be a glob itself."""
+    if glob == tool:
+        return True
+    # a star of the rule's may stand for more than one of the delegation's
+    return patterns.word(glob)(tool) if patterns.is_literal(tool) else glob == "*"
+
+
+def _delegated(above: Sequence[Sequence[Document]]) -> tuple[tuple[str, ...] | None, Place | None]:
+    """What every layer above delegates that says anything of it, and where the last of them says it."""
+    tools: tuple[str, ...] | None = None
+    where: Place | None = None
+    for layer in above:
+        for each in layer:
+            if each.delegated is None:
+                continue
+            mine = each.delegated
+            tools = (
+                mine
+                if tools is None
+                else tuple(
+                    dict.fromkeys(
+                        [one for one in tools if any(covers(glob, one) for glob in mine)]
+                        + [one for one in mine if any(covers(glob, one) for glob in tools)]
+                    )
+                )
+            )
+            where = each.delegated_at
+    return tools, where
+
+
+def _locking(name: str, locked: Mapping[str, Place]) -> Place | None:
+    """Where a setting, or a mapping it stands in, is locked."""
+    parts = name.split(".")
+    names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return next((locked[each] for each in names if each in locked), None)
+
+
+def _refuse(at: Place, what: str, why: str) -> None:
+    raise at.error(f"{what} loosens the policy above it: {why}", hint="a lower layer may only tighten: leave it out")
+
+
+def _line(at: Place | None) -> str:
+    return "" if at is None else f"{at.path}:{at.line}"
+
+
+def _top(above: Sequence[Sequence[Document]]) -> str:
+    return f"{above[0][0].source.path}:1"
+
+
+def shown(value: Value) -> str:
+    """A setting's value as people write it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Egress():
+            return value.host if value.ports == (443,) else f"{value.host}:{','.join(map(str, value.ports))}"
+        case tuple():
+            return f"[{', '.join(shown(each) for each in value)}]"
+        case _:
+            return str(value)
+
+
+def _joined(name: str, stated: Stated, before: Stated | None) -> Stated:
+    """The tighter of two; of files of one layer neither outranks the other."""
+    if before is None:
+        return stated
+    kind = SETTINGS[name]
+    if kind.loosens(stated.value, before.value):
+        if kind.loosens(before.value, stated.value):
+            # lists of what is allowed of which neither holds the other: what both allow
+            both = tuple(each for each in _tuple(before.value) if each in _tuple(stated.value))
+            return Stated(both, stated.at)
+        return before
+    value = kind.joined(stated.value, before.value)
+    return before if value == before.value else Stated(value, stated.at)
+
+
+def _tuple(value: Value) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _unique(documents: Sequence[Document]) -> None:
+    """Refuse a rule's name that an earlier file has: a decision names its rule by it."""
+    faults = fields.Faults()
+    seen: dict[str, Place] = {}
+    for document in documents:
+        for rule, at in zip(document.rules, document.rule_places, strict=True):
+            first = seen.setdefault(rule.id, at)
+            if first is not at:
+                with faults:
+                    _twice(at, "rule", rule.id, first)
+    faults.end()
+
+
+def _twice(at: Place, what: str, name: str, first: Place) -> None:
+    raise at.error(f"the {what} '{name}' is there already, at {_line(first)}", hint="give it another id")
+
+
+# ---- gates -----------------------------------------------------------------------------------------------
+
+
+def _gates(layers: Sequence[Sequence[Document]], settings: Mapping[str, Stated]) -> dict[str, Gate]:
+    faults = fields.Faults()
+    groups = {name: members for each in layers[0] for name, (members, _) in each.groups.items()}
+    least = settings.get("approvals.min_approvers")
+    floor_of = least.value if least is not None and isinstance(least.value, int) else 1
+    # who runs the loop may answer for a policy of one's own, not for the organisation's
+    found = {
+        OWN_GATE: Gate(
+            id=OWN_GATE, least=floor_of, allow_self=layers[0][0].source.layer == "user" and layers[0][0].scope != "org"
+        )
+    }
+    places: dict[str, Place] = {}
+    for document in (each for layer in layers for each in layer):
+        for name, asking in document.gates.items():
+            if name in places:
+                with faults:
+                    _twice(asking.at, "gate", name, places[name])
+            places.setdefault(name, asking.at)
+            named: dict[str, tuple[str, ...]] = {}
+            for group, at in asking.groups:
+                with faults:
+                    named[group] = _known(group, groups, "group", at)
+            found.setdefault(name, replace(asking.gate, groups=named, least=max(asking.gate.least, floor_of)))
+    default = settings.get("approvals.default")
+    if default is not None:
+        with faults:
+            _known(str(default.value), found, "gate", default.at)
+    for document in (each for layer in layers for each in layer):
+        for name, at in document.gates_named:
+            with faults:
+                _known(name, found, "gate", at)
+    faults.end()
+    return found
+
+
+def _known(name: str, names: Mapping[str, T], what: str, at: Place) -> T:
+    if name not in names:
+        known = sorted(each for each in names if not each.startswith("builtin:"))
+        hint = fields.meant(name, known) if known else f"name it under approvals.{what}s"
+        raise at.error(f"unknown {what} {name!r}", hint=hint)
+    return names[name]
+
+
+# ---- the book --------------------------------------------------------------------------------------------
+
+
+def _book(
+    documents: Sequence[Document],
+    settings: Mapping[str, Stated],
+    gates: Mapping[str, Gate],
+    *,
+    digest: str,
+    text: str,
+    home: str,
+) -> Rulebook:
+    def value(name: str) -> Value:
+        stated = settings.get(name)
+        return BUILT_IN.get(name) if stated is None else stated.value
+
+    def whole(name: str) -> int | None:
+        return msgspec.convert(value(name), int | None)
+
+    def texts(name: str) -> tuple[str, ...]:
+        return msgspec.convert(value(name) or (), tuple[str, ...])
+
+    effective = {
+        name: Effective(value(name), _line(settings[name].at) if name in settings else "")
+        for name in SETTINGS
+        if name in settings or name in BUILT_IN
+    }
+    rules = (*floor.RULES, *(rule for document in documents for rule in document.rules))
+    paths = PathRules(
+        deny_write=tuple(dict.fromkeys((*floor.DENY_WRITE, *texts("paths.deny_write")))),
+        deny_read=texts("paths.deny_read"),
+    )
+    defaults = _defaults(documents, effective, paths, str(value("approvals.default") or OWN_GATE))
+    decide = compiled.Decider([compiled.compile_rule(rule, home) for rule in rules], defaults, digest, home)
+    sandboxed = {
+        name: value(f"sandbox.{name}")
+        for name in ("backends", "run_as", "caches")
+        if value(f"sandbox.{name}") is not None
+    }
+    sizes = {key: whole(f"sandbox.{name}") for name, key in _SIZES.items()}
+    return Rulebook(
+        digest=digest,
+        canonical=text,
+        sources=tuple(document.source for document in documents),
+        rules=rules,
+        gates=gates,
+        default=Ruling(str(value("default"))),
+        opaque=str(value("shell.opaque")),
+        on_ask=str(value("unattended.on_ask")),
+        asks_per_hour=whole("approvals.asks_per_hour"),
+        limits=Limits(**{field: whole(f"budgets.per_run.{key}") for key, field in _LIMITS.items()}),
+        per_step_usd=whole("budgets.per_step.usd"),
+        per_step_s=whole("budgets.per_step.wall"),
+        stall_iterations=whole("stall.window"),
+        stall_min_gain=msgspec.convert(value("stall.min_gain"), float | None),
+        repeat_limit=whole("stall.repeat_action_limit"),
+        sandbox=msgspec.convert(
+            {
+                **sandboxed,
+                **sizes,
+                "required": value("sandbox.required"),
+                "accept_unsandboxed": value("sandbox.accept_unsandboxed"),
+                "caches_writable": value("sandbox.caches_writable"),
+                "read_only": value("sandbox.mode") == "read-only",
+            },
+            SandboxRules,
+        ),
+        network=NetworkRules(egress=_reach(value("network.egress")), setup=_reach(value("network.setup"))),
+        paths=paths,
+        secrets=SecretRules(
+            env_pass=None if value("secrets.env_pass") is None else texts("secrets.env_pass"),
+            redact=texts("secrets.redact"),
+            in_args=Ruling(str(value("secrets.on_secret_in_args"))),
+        ),
+        settings=effective,
+        decider=decide,
+        tests=tuple(test for document in documents for test in document.tests),
+        notes=_notes(effective),
+    )
+
+
+_LIMITS = {
+    "usd": "usd",
+    "tokens": "tokens",
+    "calls": "calls",
+    "iterations": "iterations",
+    "steps": "steps",
+    "wall": "duration_s",
+}
+_SIZES = {
+    "memory": "memory",
+    "processes": "processes",
+    "file_size": "file_size",
+    "cpu": "cpu_s",
+    "max_disk": "max_disk",
+}
+
+
+def _reach(value: Value) -> tuple[Egress, ...]:
+    return tuple(each for each in _tuple(value) if isinstance(each, Egress))
+
+
+def _defaults(
+    documents: Sequence[Document], effective: Mapping[str, Effective], paths: PathRules, gate: str
+) -> compiled.Defaults:
+    def place(name: str) -> compiled.Place:
+        return compiled.Place(name, effective[name].place)
+
+    places = {
+        f"paths.deny_write {glob}": compiled.Place("builtin:deny-write", "", "floor") for glob in floor.DENY_WRITE
+    }
+    for document in documents:
+        for key, globs in (("paths.deny_write", paths.deny_write), ("paths.deny_read", paths.deny_read)):
+            stated = document.settings.get(key)
+            for glob in globs if stated is not None else ():
+                if stated is not None and glob in _tuple(stated.value):
+                    places.setdefault(f"{key} {glob}", compiled.Place(key, _line(stated.at), document.source.layer))
+    return compiled.Defaults(
+        default=Ruling(str(effective["default"].value)),
+        default_at=place("default"),
+        opaque=str(effective["shell.opaque"].value),
+        opaque_at=place("shell.opaque"),
+        in_args=Ruling(str(effective["secrets.on_secret_in_args"].value)),
+        in_args_at=place("secrets.on_secret_in_args"),
+        gate=gate,
+        paths=paths,
+        path_places=places,
+    )
+
+
+def _notes(effective: Mapping[str, Effective]) -> tuple[str, ...]:
+    told = {
+        "audit.sign": "the journal is not signed here: sign what `runner audit export` writes",
+        "audit.anchor": "heads of the chain are not sent anywhere by itself: send what `runner audit verify` prints",
+    }
+    return tuple(
+        f"{effective[name].place}: {name}: {text}"
+        for name, text in told.items()
+        if name in effective and effective[name].value not in {"none", ()}
+    )

@@ -1,0 +1,414 @@
+"""Options and words by which ordinary programs run others: `find -exec`, `git -c alias.x=!…`, `tar --to-command`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from runner.policy import scripts
+
+Found: TypeAlias = tuple[str, Sequence[str], bool]
+"""Kind (argv, also, shell, code), the words, and whether that is certain."""
+
+_SHELL_OPTIONS: Mapping[str, str] = {
+    "su": "-c --command --session-command",
+    "runuser": "-c --command --session-command",
+    "sg": "-c",
+    "newgrp": "-c",
+    "script": "-c --command",
+    "flock": "-c --command",
+    "tar": "--to-command -I --use-compress-program --rsh-command -F --info-script --new-volume-script --checkpoint-action",
+    "gtar": "--to-command -I --use-compress-program --checkpoint-action",
+    "bsdtar": "--use-compress-program",
+    "rsync": "-e --rsh --rsync-path",
+    "scp": "-S -D",
+    "sftp": "-S -D",
+    "sort": "--compress-program",
+    "split": "--filter",
+    "man": "-P --pager -H --html",
+    "zip": "-TT --unzip-command",
+    "rg": "--pre --hostname-bin",
+    "ag": "--pager",
+    "bat": "--pager",
+    "delta": "--pager",
+    "nc": "-e -c",
+    "ncat": "-e -c --exec --sh-exec --lua-exec",
+    "netcat": "-e -c",
+    "tcpdump": "-z",
+    "go": "-exec -toolexec",
+    "gcc": "-wrapper",
+    "g++": "-wrapper",
+    "nix-shell": "--run --command",
+    "nix": "-c --command",
+    "npx": "-c --call",
+    "npm": "-c --call --script-shell",
+    "nodemon": "-x --exec",
+    "watchexec": "--",
+    "complete": "-C",
+    "compgen": "-C",
+    "mapfile": "-C",
+    "readarray": "-C",
+    "bind": "-x",
+    "wget": "--use-askpass",
+    "dpkg": "--pre-invoke --post-invoke",
+    "pip": "--editor",
+    "crontab": "",
+    "ssh": "-o",
+    "less": "-k",
+    "perf": "",
+    "git": "--upload-pack --receive-pack --exec -x --extcmd -O --open-files-in-pager --tree-filter --index-filter "
+    "--msg-filter --env-filter --commit-filter --parent-filter --tag-name-filter --setup --to-cmd --cc-cmd",
+}
+_TEXT = {name: frozenset(text.split()) for name, text in _SHELL_OPTIONS.items()}
+_CODE: Mapping[str, str] = {
+    "python": "-c",
+    "pypy": "-c",
+    "perl": "-e -E",
+    "ruby": "-e",
+    "node": "-e -p --eval --print -pe",
+    "bun": "-e --eval",
+    "deno": "eval",
+    "php": "-r -B -R -E",
+    "lua": "-e",
+    "Rscript": "-e",
+    "R": "-e",
+    "julia": "-e -E",
+    "osascript": "-e",
+    "groovy": "-e",
+    "expect": "-c",
+    "emacs": "--eval --execute -f",
+    "vim": "-c --cmd -S",
+    "vi": "-c --cmd",
+    "nvim": "-c --cmd -S",
+    "ex": "-c",
+    "view": "-c --cmd",
+    "gdb": "-ex -eval-command --eval-command -iex",
+    "lldb": "-o --one-line",
+    "psql": "-c --command",
+    "mysql": "-e --execute",
+    "mariadb": "-e --execute",
+    "ghci": "-e",
+    "swipl": "-g -t",
+    "jshell": "",
+    "pwsh": "-c -Command -EncodedCommand",
+    "make": "--eval",
+}
+_CODES = {name: frozenset(text.split()) for name, text in _CODE.items()}
+_AFTER: Mapping[str, tuple[str, ...]] = {
+    "poetry": ("run",),
+    "uv": ("run",),
+    "pipenv": ("run",),
+    "hatch": ("run",),
+    "pdm": ("run",),
+    "rye": ("run",),
+    "conda": ("run",),
+    "mamba": ("run",),
+    "bundle": ("exec",),
+    "npm": ("exec", "x"),
+    "pnpm": ("exec", "dlx"),
+    "yarn": ("exec", "dlx"),
+    "bun": ("x",),
+    "direnv": ("exec",),
+    "rbenv": ("exec",),
+    "pyenv": ("exec",),
+    "asdf": ("exec",),
+    "mise": ("exec", "x"),
+    "rustup": ("run",),
+    "perf": ("stat", "record", "trace"),
+    "docker": ("run", "exec", "compose"),
+    "podman": ("run", "exec"),
+    "nerdctl": ("run", "exec"),
+    "kubectl": ("exec", "run", "debug"),
+    "oc": ("exec", "run", "rsh"),
+    "lxc": ("exec",),
+    "ip": ("exec",),
+    "git": ("run", "foreach"),
+    "op": ("run",),
+    "doppler": ("run",),
+    "coverage": ("run",),
+    "tmux": (
+        "new",
+        "new-session",
+        "neww",
+        "new-window",
+        "split-window",
+        "splitw",
+        "send-keys",
+        "send",
+        "run-shell",
+        "run",
+        "if-shell",
+        "pipe-pane",
+    ),
+    "screen": ("-X", "-S", "-dmS", "-dm"),
+    "hyperfine": ("",),
+    "concurrently": ("",),
+    "socat": ("",),
+}
+_FIND_EXEC = frozenset("-exec -execdir -ok -okdir".split())
+_FD_EXEC = frozenset("-x -X --exec --exec-batch".split())
+_SAFE_GIT = re.compile(
+    r"(user\.(name|email)|color\.\w+|advice\.\w+|init\.defaultbranch|core\.(quotepath|abbrev|autocrlf|filemode|precomposeunicode)"
+    r"|commit\.gpgsign|tag\.gpgsign|log\.\w+|status\.\w+|diff\.(renames|algorithm|context|nopreffix|mnemonicprefix)|fetch\.prune"
+    r"|pull\.(rebase|ff)|push\.default|merge\.(ff|conflictstyle)|protocol\.version|safe\.directory|rerere\.enabled|gc\.auto)=.*"
+    r"|core\.pager=(cat)?|pager\.\w+=(cat|false|off|0)",
+    re.IGNORECASE,
+)
+_BUILTINS = frozenset(
+    "eval exec . source alias unalias export readonly declare typeset local unset read mapfile readarray let trap shopt "
+    "enable builtin hash bind complete compgen compopt fc history getopts suspend pushd popd dirs logout chdir jobs "
+    "disown bg fg coproc caller shift return break continue".split()
+)
+_SETS = re.compile(r"[-+][eux]+|[-+]([eux]*)o|errexit|nounset|xtrace|pipefail")
+_MODULE = re.compile(r"^-[A-Za-z]*m$")
+
+
+def runs(name: str, argv: Sequence[str]) -> Iterator[Found]:
+    """What the words of an ordinary program make it run."""
+    yield from _by_options(name, argv)
+    if special := _SPECIAL.get(name):
+        yield from special(argv)
+    for word in _AFTER.get(name, ()):
+        yield from _after(name, word, argv)
+    if name in ("awk", "gawk", "mawk", "nawk"):
+        yield "code", scripts.operands(argv)[:1], True
+    for at, word in enumerate(argv):
+        if name in ("python", "pypy") and _MODULE.match(word) and at + 1 < len(argv):
+            yield "also", argv[at + 1 :], True
+            return
+
+
+def hidden(name: str, argv: Sequence[str]) -> str:
+    """Why these words cannot be judged by their program alone; "" when they can."""
+    words = argv[1:]
+    if name in _BUILTINS:
+        return f"the shell's own command {name}"
+    if name == "set" and not all(_SETS.fullmatch(word) for word in words):
+        return "the shell's own command set"
+    if name in ("test", "[", "printf") and any(word in ("-v", "-R") or word.startswith("-v") for word in words):
+        return f"a variable's name given to {name}"
+    if name == "wait" and words[:1] == ["-p"]:
+        return "a variable's name given to wait"
+    if name in ("sed", "gsed") and not scripts.sed_is_plain(argv):
+        return "a sed script that may run or write something"
+    if name in ("awk", "gawk", "mawk", "nawk") and not scripts.awk_is_plain(argv):
+        return "an awk program that may run or write something"
+    if name == "git":
+        return _git_hidden(words)
+    if name in ("make", "gmake") and any(
+        re.match(r"(SHELL|\.SHELLFLAGS|MAKEFLAGS)\s*[:+?]?=|--eval|-E", word) for word in words
+    ):
+        return "a make variable that runs something"
+    if name in ("ssh", "socat", "tmux", "screen", "at", "batch", "crontab", "expect"):
+        return f"what {name} is told to run"
+    return ""
+
+
+def _git_hidden(words: Sequence[str]) -> str:
+    for at, word in enumerate(words):
+        if word in ("-c", "--config-env") or word.startswith(("--exec-path=", "--config-env=")):
+            value = words[at + 1] if word == "-c" and at + 1 < len(words) else ""
+            if not _SAFE_GIT.fullmatch(value):
+                return "a setting of git that may run something"
+        elif word.startswith(("ext::", "fd::")):
+            return "a transport of git that runs something"
+        elif word in ("--git-dir", "--work-tree") or word.startswith(("--git-dir=", "--work-tree=")):
+            return "another repository's settings"
+        elif not word.startswith("-"):
+            break
+    return ""
+
+
+def _by_options(name: str, argv: Sequence[str]) -> Iterator[Found]:
+    """Values of the options that name a command, attached or following."""
+    for options, kind in ((_TEXT.get(name), "shell"), (_CODES.get(name), "code")):
+        if not options:
+            continue
+        for at, word in enumerate(argv[1:], 1):
+            option, equals, value = word.partition("=")
+            following = argv[at + 1] if at + 1 < len(argv) else ""
+            if equals and option in options:
+                yield kind, (_command(value),), False
+            elif word in options or (kind == "code" and _ends_in(word, options)):
+                yield kind, (_command(following),), False
+            elif len(word) > 2 and word[:2] in options and word[1] != "-":
+                yield kind, (_command(word[2:]),), False
+
+
+def _ends_in(word: str, options: frozenset[str]) -> bool:
+    """Letters together, the last of which takes the code: `perl -ne`, `python -Bc`."""
+    return re.fullmatch(r"-[A-Za-z0-9]+", word) is not None and f"-{word[-1]}" in options
+
+
+def _command(value: str) -> str:
+    """The command in a value: `exec=CMD` of tar, `ProxyCommand=CMD` of ssh."""
+    found = re.match(
+        r"(?:exec|command|ProxyCommand|LocalCommand|KnownHostsCommand|RemoteCommand)[= ](.*)", value, re.S | re.I
+    )
+    return found.group(1) if found else value
+
+
+def _find(argv: Sequence[str]) -> Iterator[Found]:
+    at = 1
+    while at < len(argv):
+        if argv[at] in _FIND_EXEC:
+            end = next((n for n in range(at + 1, len(argv)) if argv[n] in (";", "+")), len(argv))
+            yield "argv", argv[at + 1 : end], True
+            at = end
+        at += 1
+
+
+def _fd(argv: Sequence[str]) -> Iterator[Found]:
+    for at, word in enumerate(argv):
+        if word in _FD_EXEC:
+            yield "argv", argv[at + 1 :], True
+            return
+
+
+def _joined(argv: Sequence[str]) -> Iterator[Found]:
+    """eval and its like: the words, joined, are shell text."""
+    yield "shell", (" ".join(argv[1:]),), False
+
+
+def _each(argv: Sequence[str]) -> Iterator[Found]:
+    """Words any of which may be shell text, and where a program may begin anywhere."""
+    for at, word in enumerate(argv[1:], 1):
+        if not word.startswith("-"):
+            yield "shell", (word,), False
+            yield "argv", argv[at:], False
+
+
+def _alias(argv: Sequence[str]) -> Iterator[Found]:
+    for word in argv[1:]:
+        if "=" in word:
+            yield "shell", (word.partition("=")[2],), False
+
+
+def _ssh(argv: Sequence[str]) -> Iterator[Found]:
+    valued = "-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -B".split()
+    at = 1
+    while at < len(argv) and argv[at].startswith("-"):
+        at += 2 if argv[at] in valued else 1
+    if at + 1 < len(argv):
+        yield "shell", (" ".join(argv[at + 1 :]),), False
+
+
+def _git(argv: Sequence[str]) -> Iterator[Found]:
+    for at, word in enumerate(argv):
+        value = argv[at + 1] if word in ("-c", "config") and at + 1 < len(argv) else ""
+        if word == "-c" and "=" in value and not _SAFE_GIT.fullmatch(value):
+            yield "shell", (value.partition("=")[2].lstrip("!"),), False
+        if word.startswith("ext::"):
+            yield (
+                "shell",
+                (re.sub(r"%(.)", lambda found: " " if found.group(1) == " " else found.group(0), word[5:]),),
+                False,
+            )
+        if word == "config":
+            yield from (("shell", (text.lstrip("!"),), False) for text in argv[at + 2 :] if text.startswith("!"))
+
+
+def _trap(argv: Sequence[str]) -> Iterator[Found]:
+    yield "shell", argv[1:2], False
+
+
+def _hash(argv: Sequence[str]) -> Iterator[Found]:
+    for at, word in enumerate(argv[:-1]):
+        if word == "-p":
+            yield "argv", (argv[at + 1],), False
+
+
+def _packages(argv: Sequence[str]) -> Iterator[Found]:
+    """npx and its like: options, then a package's program."""
+    at = 1
+    while at < len(argv) and argv[at].startswith("-"):
+        at += 2 if argv[at] in ("-p", "--package", "--from", "--with", "--python", "-c", "--call") else 1
+    if at < len(argv):
+        yield "argv", argv[at:], True
+
+
+def _make(argv: Sequence[str]) -> Iterator[Found]:
+    for word in argv[1:]:
+        if "=" in word and not word.startswith("-"):
+            yield "shell", (word.partition("=")[2],), False
+
+
+def _flock(argv: Sequence[str]) -> Iterator[Found]:
+    operands = [at for at, word in enumerate(argv[1:], 1) if not word.startswith("-")]
+    if len(operands) > 1:
+        yield "argv", argv[operands[1] :], False
+
+
+def _after(name: str, verb: str, argv: Sequence[str]) -> Iterator[Found]:
+    """What follows a subcommand that runs things. Sure only where options end with the subcommand's own words."""
+    if verb and verb not in argv[1:]:
+        return
+    at = argv.index(verb, 1) + 1 if verb else 1
+    if verb and name not in (
+        "docker",
+        "podman",
+        "nerdctl",
+        "kubectl",
+        "oc",
+        "lxc",
+        "tmux",
+        "screen",
+        "git",
+        "ip",
+        "perf",
+        "conda",
+        "mamba",
+        "rustup",
+        "direnv",
+        "op",
+        "doppler",
+    ):
+        while at < len(argv) and argv[at].startswith("-"):
+            at += 2 if argv[at] in ("--with", "--python", "-p", "--package", "--extra", "--group", "-e", "--env") else 1
+        if at < len(argv):
+            yield ("also" if name == "coverage" else "argv"), argv[at:], True
+        return
+    if name == "socat":
+        for word in argv[1:]:
+            kind, colon, rest = word.partition(":")
+            if colon and kind.upper() in ("EXEC", "SYSTEM", "SHELL"):
+                yield "shell", (rest.partition(",")[0],), False
+        return
+    if "--" in argv[at:]:
+        yield "argv", argv[argv.index("--", at) + 1 :], False
+    for n in range(at, len(argv)):
+        if not argv[n].startswith("-"):
+            yield "argv", argv[n:], False
+            if " " in argv[n] or name in ("tmux", "screen", "hyperfine", "git"):
+                yield "shell", (argv[n],), False
+    if name == "git":
+        yield "shell", (" ".join(argv[at:]),), False
+
+
+_SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
+    "find": _find,
+    "gfind": _find,
+    "fd": _fd,
+    "fdfind": _fd,
+    "eval": _joined,
+    "coproc": _joined,
+    "trap": _trap,
+    "alias": _alias,
+    "hash": _hash,
+    "ssh": _ssh,
+    "mosh": _ssh,
+    "git": _git,
+    "npx": _packages,
+    "bunx": _packages,
+    "uvx": _packages,
+    "pipx": _packages,
+    "make": _make,
+    "gmake": _make,
+    "flock": _flock,
+    "runuser": _each,
+    "su": _each,
+    "jobs": _each,
+    "capsh": _each,
+    "script": _each,
+}

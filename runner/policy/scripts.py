@@ -1,0 +1,157 @@
+"""Little languages inside words: sed scripts, awk programs, string literals of code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+_ADDRESS = r"(?:\d+(?:~\d+)?|\$|/(?:[^/\\\n]|\\.)*/I?)"
+_RANGE = rf"(?:{_ADDRESS}(?:,\s*(?:\+?{_ADDRESS}|\+\d+))?\s*!?\s*)?"
+_PLAIN_SED = re.compile(rf"{_RANGE}(?:[pdqQ=gGhHxNnDP]|[aic]\\?\s*[^\n]*|\{{|\}}|)", re.S)
+_SUBSTITUTE = re.compile(rf"{_RANGE}([sy])(.)")
+_RUNS_AWK = re.compile(r"system|getline|\||>|@load|@include|close|ENVIRON|/inet|\bfflush|SYMTAB|PROCINFO")
+_STRING = re.compile(r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|`([^`]*)`", re.S)
+_CALLS = re.compile(
+    r"system|popen|exec|spawn|subprocess|\bcall\b|\brun\b|check_|\bqx\b|`|shell|getoutput|\bcmd\b|pty|invoke|\bsh\b"
+    r"|Process|getline|\||import|require|\bopen\b|!",
+    re.I,
+)
+_PERL_QX = re.compile(r"(?:qx|q|qq|qw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.S)
+_BANG = re.compile(r"(?:^|[:|\s])!\s*([^\n]+)")
+
+
+def operands(argv: Sequence[str]) -> list[str]:
+    """Words after the program that are no options, values of `-v` and `-F` left out."""
+    found: list[str] = []
+    words = iter(argv[1:])
+    for word in words:
+        if word in ("-v", "-F"):
+            next(words, "")
+        elif not word.startswith("-"):
+            found.append(word)
+    return found
+
+
+def sed_is_plain(argv: Sequence[str]) -> bool:
+    """Whether every script among the words of sed is understood, and neither runs anything nor writes by itself."""
+    scripts: list[str] = []
+    rest: list[str] = []
+    words = iter(argv[1:])
+    for word in words:
+        if word in ("-e", "--expression"):
+            scripts.append(next(words, ""))
+        elif word.startswith("--expression="):
+            scripts.append(word.partition("=")[2])
+        elif word in (
+            "-n",
+            "-E",
+            "-r",
+            "-i",
+            "-s",
+            "-u",
+            "-z",
+            "--quiet",
+            "--silent",
+            "--in-place",
+            "-ne",
+            "-nE",
+            "-nr",
+            "-Ei",
+            "-i.bak",
+        ):
+            if word == "-ne":
+                scripts.append(next(words, ""))
+        elif word.startswith("-") and len(word) > 1:
+            return False
+        else:
+            rest.append(word)
+    return all(map(_sed_script, scripts or rest[:1]))
+
+
+def _sed_script(script: str) -> bool:
+    """One script, command by command; anything not understood is not plain."""
+    at = 0
+    while at < len(script):
+        if script[at] in " \t;\n{}":
+            at += 1
+            continue
+        if substitute := _SUBSTITUTE.match(script, at):
+            end = _delimited(script, substitute.end(), substitute.group(2))
+            flags = re.compile(r"[gpiIM0-9]*").match(script, end) if end > 0 else None
+            if flags is None or substitute.group(2) in "\n\\":
+                return False
+            at = flags.end()
+        elif (plain := _PLAIN_SED.match(script, at)) and plain.end() > at:
+            at = plain.end()
+        else:
+            return False
+        rest = script[at:].lstrip(" \t")
+        if rest and rest[0] not in ";\n}":
+            return script[:at].rstrip().endswith("{") and _sed_script(script[at:])
+    return True
+
+
+def _delimited(script: str, at: int, mark: str) -> int:
+    """The end of `…mark…mark` from `at`; 0 when a mark is missing."""
+    for _ in range(2):
+        while at < len(script) and script[at] != mark:
+            at += 2 if script[at] == "\\" else 1
+        if at >= len(script):
+            return 0
+        at += 1
+    return at
+
+
+def awk_is_plain(argv: Sequence[str]) -> bool:
+    """Whether an awk program neither runs, reads nor writes anything but its operands."""
+    if any(re.match(r"-[fiElLe]|--(file|include|exec|load|source)", word) for word in argv[1:]):
+        return False
+    return not any(_RUNS_AWK.search(re.sub(r"\|\|", "", word)) for word in operands(argv)[:1])
+
+
+def commands_in(code: str) -> Iterator[tuple[str, ...]]:
+    """Word lists and texts that code of any language may run: `(text,)` is shell text, more is an argv.
+
+    Only string literals are looked at, and only where the code looks as if it ran something.
+    """
+    if not _CALLS.search(code):
+        return
+    literals = list(literals_in(code))
+    for literal in literals:
+        yield (literal,)
+    for found in (*_PERL_QX.finditer(code), *_BANG.finditer(code)):
+        yield (found.group(1),)
+    if len(literals) > 1:
+        # adjacent literals: a list of words, or pieces that the code puts together
+        for at in range(min(len(literals) - 1, 50)):
+            yield tuple(literals[at : at + 20])
+        yield ("".join(literals),)
+
+
+def literals_in(code: str) -> Iterator[str]:
+    """String literals of code, common escapes resolved."""
+    for found in _STRING.finditer(code):
+        text = next((group for group in found.groups() if group is not None), "")
+        yield unescaped(text)
+
+
+def unescaped(text: str) -> str:
+    """C-like escapes resolved: `\\x72`, `\\162`, `\\u0072`, `\\n`."""
+    if "\\" not in text:
+        return text
+    named = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "E": "\x1b"}
+
+    def one(found: re.Match[str]) -> str:
+        code = found.group(1)
+        if code[0] in "xuU" and len(code) > 1:
+            return _char(int(code[1:].strip("{}"), 16))
+        if code[0] in "01234567":
+            return _char(int(code, 8))
+        return named.get(code, code)
+
+    pattern = r"\\(x[0-9A-Fa-f]{1,2}|x\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,4}|.)"
+    return re.sub(pattern, one, text, flags=re.S)
+
+
+def _char(code: int) -> str:
+    return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"

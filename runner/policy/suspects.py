@@ -1,0 +1,103 @@
+"""Every program that a call might run, at any depth: in text, wrappers, substitutions, code. Only used to tighten."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from runner.policy import characters, scripts, syntax, wrappers
+
+_DEEPEST = 12
+_MOST = 2_000
+_LONGEST = 200_000
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a search came upon: words of programs with the wrappers round them, and words that are paths or hosts."""
+
+    programs: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict[tuple[str, ...], tuple[str, ...]])
+    redirects: dict[tuple[str, str], None] = field(default_factory=dict[tuple[str, str], None])
+    literals: dict[str, None] = field(default_factory=dict[str, None])
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    kind: str
+    argv: tuple[str, ...]
+    text: str
+    depth: int
+    via: tuple[str, ...] = ()
+
+
+def search(texts: Iterable[str], argvs: Iterable[tuple[str, ...]], stdin: str = "", home: str = "/root") -> Seen:
+    """Look through shell texts and programs' words, and whatever these run in turn. Iterative; never raises.
+
+    `complete` is False when the search was cut off, or the text is too long to look through.
+    """
+    seen = Seen()
+    queue = deque(_Item("shell", (), text, 0) for text in texts)
+    queue.extend(_Item("argv", argv, stdin, 0) for argv in argvs)
+    looked: set[tuple[str, tuple[str, ...], str]] = set()
+    while queue:
+        item = queue.popleft()
+        key = (item.kind, item.argv, item.text)
+        if key in looked:
+            continue
+        looked.add(key)
+        if len(looked) > _MOST or item.depth > _DEEPEST or len(item.text) > _LONGEST:
+            seen.complete = False
+            continue
+        queue.extend(_within(item, seen, home))
+    return seen
+
+
+def _within(item: _Item, seen: Seen, home: str) -> Iterator[_Item]:
+    deeper = item.depth + 1
+    if item.kind == "shell":
+        for text in dict.fromkeys((item.text, characters.without_unseen(item.text))):
+            found = syntax.read(text, home)
+            seen.redirects.update((redirect, None) for redirect in found.redirects)
+            yield from (_Item("shell", (), inner, deeper, item.via) for inner in found.texts)
+            yield from (_Item("code", (), inner, deeper, item.via) for inner in found.codes)
+            yield from (_Item("argv", argv, stdin, deeper, item.via) for argv, stdin in found.commands)
+    elif item.kind == "code":
+        seen.literals.update((literal, None) for literal in scripts.literals_in(item.text))
+        for words in scripts.commands_in(item.text):
+            if len(words) == 1:
+                yield _Item("shell", (), words[0], deeper, item.via)
+            else:
+                yield _Item("argv", words, "", deeper, item.via)
+    else:
+        yield from _program(item, seen, deeper)
+
+
+def _program(item: _Item, seen: Seen, deeper: int) -> Iterator[_Item]:
+    argv = item.argv
+    while argv and not argv[0]:
+        # an empty expansion before the name leaves the name
+        argv = argv[1:]
+    if not argv:
+        return
+    seen.programs.setdefault(argv, item.via)
+    via = (*item.via, wrappers.base(argv[0]))
+    for inner in wrappers.inside(argv):
+        if inner.kind == "stdin":
+            if item.text:
+                yield _Item("shell", (), item.text, deeper, via)
+        elif inner.kind in ("argv", "also"):
+            yield _Item("argv", inner.argv, item.text, deeper, via)
+            if wrappers.base(argv[0]) in ("xargs", "parallel") and item.text:
+                yield from _piped(inner.argv, item.text, deeper, via)
+        else:
+            yield _Item(inner.kind, (), inner.text, deeper, via)
+
+
+def _piped(argv: tuple[str, ...], text: str, deeper: int, via: tuple[str, ...]) -> Iterator[_Item]:
+    """What xargs makes of words it is piped."""
+    words = tuple(text.split())
+    yield _Item("argv", (*argv, *words), "", deeper, via)
+    for word in words[:20]:
+        yield _Item("argv", tuple(part.replace("{}", word) for part in argv), "", deeper, via)

@@ -1,0 +1,230 @@
+"""Which of a program's words are files it reads or writes, as far as the words say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+READ, WRITE, BOTH, TREE = "read", "write", "both", "tree"
+"""TREE is a write of everything below, too."""
+
+_NOTHING = frozenset(
+    "echo printf true false : [ test cd pwd exit sleep kill type wait ulimit umask basename dirname".split()
+)
+_READERS = frozenset(
+    "cat head tail less more bat nl tac rev wc cut tr paste join fold fmt pr expand diff cmp comm cksum md5sum sha1sum "
+    "sha224sum sha256sum sha384sum sha512sum b2sum sum file stat ls dir vdir tree du df find fd locate od xxd hexdump "
+    "strings base64 base32 column look tsort shuf seq which whereis realpath readlink namei pytest mypy pyright "
+    "basedpyright pylint flake8 eslint tsc cargo go make gmake cmake ninja npm npx yarn pnpm pip pip3 uv uvx poetry "
+    "pipenv hatch tox nox docker podman kubectl helm python python3 pypy3 node deno bun ruby php lua java javac rustc "
+    "gcc g++ cc c++ clang clang++ ld nm objdump readelf ldd size sh bash dash zsh ksh ash source . gem bundle mvn "
+    "gradle dotnet swift jest vitest ssh ssh-add git-lfs gh crontab xargs env nohup timeout nice time pgrep ps top "
+    "coverage runner pre-commit import-linter lint-imports shellcheck hadolint yamllint jsonlint markdownlint".split()
+)
+_SCRIPTED = frozenset("grep egrep fgrep zgrep rg ag ack jq yq awk gawk mawk nawk sed gsed perl".split())
+_TREES = frozenset("rm rmdir shred chmod chown chgrp chattr setfacl unlink".split())
+_WRITERS = frozenset("tee touch mkdir truncate mkfifo mknod mktemp patch fallocate".split())
+_COPIERS = frozenset("cp install ln rsync scp".split())
+_MODED = frozenset("chmod chown chgrp chattr".split())
+_PACKERS = frozenset("gzip gunzip bzip2 bunzip2 xz unxz zstd unzstd lzma zip unzip".split())
+_FORMATTERS = frozenset("black isort prettier rustfmt gofmt goimports autopep8 yapf clang-format shfmt ruff".split())
+_OUT = frozenset(
+    "--output --out --output-file --output-document --outfile --out-file --log-file --logfile --dest --target "
+    "--target-directory --output-dir --outdir --out-dir --output-directory --directory-prefix --report-file "
+    "--junitxml --junit-xml --dump-header --cookie-jar --trace --trace-ascii --stderr --save".split()
+)
+_SHORT_OUT = frozenset("curl wget sort gcc g++ cc c++ clang clang++ ld rustc go gpg pandoc dot tsc nasm as".split())
+_IN = frozenset(
+    "--file --config --input --in --from-file --post-file --body-file --upload-file --data --data-binary --data-raw "
+    "--data-urlencode --form --identity --cert --key --cacert --env-file --netrc-file --regexp-file --include".split()
+)
+_GIT_WRITES = frozenset(
+    "checkout restore rm mv clean reset apply am stash switch worktree init sparse-checkout".split()
+)
+_PATHLIKE = re.compile(r"^(~|\.{0,2}/|\.[A-Za-z]|[^\s=:]*/|[\w.-]+\.[A-Za-z0-9_]{1,10}$)|^\.{1,2}$|^\*")
+
+
+def touched(argv: Sequence[str], subcommand: str = "") -> Iterator[tuple[str, str]]:
+    """Pairs of READ, WRITE, BOTH or TREE and a word. Rather too many than too few: rules deny and ask by them."""
+    name = argv[0].rpartition("/")[2] if argv else ""
+    if name in _NOTHING:
+        return
+    yield from _options(name, argv)
+    operands = _operands(name, argv)
+    if name == "git":
+        yield from _git(argv, operands, subcommand)
+    elif name == "dd":
+        for word in argv[1:]:
+            key, equals, value = word.partition("=")
+            if equals and key in ("if", "of"):
+                yield (READ if key == "if" else WRITE), value
+    elif name in _SCRIPTED:
+        yield from _scripted(name, argv, operands)
+    elif name in _TREES:
+        yield from ((TREE, word) for word in operands[1 if name in _MODED and "--reference" not in argv else 0 :])
+    elif name in _COPIERS:
+        yield from _copied(argv, operands)
+    elif name == "mv":
+        yield from ((TREE, word) for word in operands)
+        yield from ((READ, word) for word in operands[:-1])
+    elif name == "tar":
+        yield from _tar(argv, operands)
+    elif name == "uniq":
+        yield from zip((READ, WRITE), operands, strict=False)
+    elif name == "find":
+        yield from _find(argv)
+    else:
+        kind = _kind(name, argv)
+        yield from (
+            (kind, word) for word in operands if name in _READERS | _WRITERS | _PACKERS or _PATHLIKE.match(word)
+        )
+
+
+def _kind(name: str, argv: Sequence[str]) -> str:
+    if name in _WRITERS:
+        return WRITE
+    if name in _FORMATTERS:
+        return READ if {"--check", "check", "--diff", "-l", "-d"} & set(argv) and "--fix" not in argv else BOTH
+    if name == "sort":
+        return READ
+    return READ if name in _READERS or re.fullmatch(r"(python|pypy|node|ruby|perl|php|lua)[0-9.]*", name) else BOTH
+
+
+def _operands(name: str, argv: Sequence[str]) -> list[str]:
+    """Words that are no options. A value of an option counts as one: nobody knows every option of every program."""
+    found: list[str] = []
+    ended = False
+    skip = name in ("curl", "wget")
+    words = iter(argv[1:])
+    for word in words:
+        if ended or not word.startswith("-") or word == "-":
+            if word != "-" and "://" not in word:
+                found.append(word)
+        elif word == "--":
+            ended = True
+        elif skip and word in ("-H", "--header", "-A", "--user-agent", "-X", "--request", "-u", "--user"):
+            next(words, "")
+    return found
+
+
+def _options(name: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Files that options name."""
+    words = list(argv[1:])
+    for at, word in enumerate(words):
+        following = words[at + 1] if at + 1 < len(words) else ""
+        if word == "--":
+            return
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            value = value if equals else following
+            if option in _OUT:
+                yield WRITE, value
+            elif option in _IN:
+                yield READ, _attached(value)
+            elif equals and _PATHLIKE.match(value):
+                yield (READ if name in _READERS | _SCRIPTED else BOTH), value
+        elif word[:2] == "-o" and name in _SHORT_OUT:
+            yield WRITE, word[2:] or following
+        elif name == "wget" and word[:2] in ("-O", "-P", "-a"):
+            yield WRITE, word[2:] or following
+        elif name == "curl" and word[:2] in ("-d", "-F", "-T", "-K", "-E", "-b"):
+            yield READ, _attached(word[2:] or following)
+        elif name in ("ssh", "scp", "sftp") and word[:2] in ("-i", "-F"):
+            yield READ, word[2:] or following
+        elif "@" in word and name == "curl":
+            yield READ, _attached(word)
+
+
+def _attached(value: str) -> str:
+    """The file in curl's `@file` and `name=@file`."""
+    return value.partition("@")[2].partition(";")[0] if "@" in value else value
+
+
+def _scripted(name: str, argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
+    """Programs whose first operand is no file, but a pattern or a script."""
+    given = any(
+        word[:2] in ("-e", "-f") or word.startswith(("--regexp", "--expression", "--file")) for word in argv[1:]
+    )
+    if given and name == "perl":
+        given = False
+    for at, word in enumerate(argv[1:-1], 1):
+        if word == "-f" and name in ("grep", "egrep", "fgrep", "rg", "awk", "gawk", "mawk", "sed", "jq"):
+            yield READ, argv[at + 1]
+    in_place = name in ("sed", "gsed", "perl", "yq", "gawk") and any(
+        re.match(r"-[A-Za-z]*i|--in-?place", word) for word in argv[1:]
+    )
+    files = operands if given else operands[1:]
+    if name == "perl" and not any(re.match(r"-[A-Za-z0-9]*[eE]", word) for word in argv[1:]):
+        files = operands
+    for word in files:
+        yield (BOTH if in_place else READ), word
+
+
+def _copied(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
+    into = [argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-t", "--target-directory")]
+    into += [word.partition("=")[2] for word in argv if word.startswith("--target-directory=")]
+    into += [word[2:] for word in argv if word.startswith("-t") and len(word) > 2]
+    sources = operands if into else operands[:-1]
+    for word in sources:
+        yield READ, word
+    for target in into or operands[-1:]:
+        yield WRITE, target
+        # a directory as the target takes the sources' names
+        yield from ((WRITE, f"{target.rstrip('/')}/{word.rstrip('/').rpartition('/')[2]}") for word in sources)
+
+
+def _tar(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
+    modes = argv[1].lstrip("-") if len(argv) > 1 and not argv[1].startswith("--") else ""
+    extracts = "x" in modes or "--extract" in argv or "--get" in argv
+    creates = "c" in modes or "--create" in argv
+    for word in operands:
+        if word != modes:
+            yield (WRITE if extracts else BOTH if creates else READ), word
+
+
+def _find(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    writes = "-delete" in argv
+    for at, word in enumerate(argv[1:], 1):
+        if word.startswith(("-", "(", "!")) and word not in ("-H", "-L", "-P"):
+            break
+        if not word.startswith("-"):
+            yield (TREE if writes else READ), argv[at]
+    for at, word in enumerate(argv[:-1]):
+        if word in ("-fprint", "-fprint0", "-fls", "-fprintf"):
+            yield WRITE, argv[at + 1]
+
+
+def _git(argv: Sequence[str], operands: list[str], subcommand: str) -> Iterator[tuple[str, str]]:
+    rest = operands[operands.index(subcommand) + 1 :] if subcommand in operands else operands
+    if subcommand == "config":
+        yield from _git_config(argv, rest)
+        return
+    kind = TREE if subcommand in ("rm", "mv", "clean") else WRITE if subcommand in _GIT_WRITES else READ
+    for word in rest:
+        if subcommand in ("add", "commit", "push", "fetch", "pull", "clone", "branch", "tag", "remote"):
+            continue
+        yield kind, word
+
+
+def _git_config(argv: Sequence[str], rest: list[str]) -> Iterator[tuple[str, str]]:
+    changes = {
+        "--add",
+        "--unset",
+        "--unset-all",
+        "--replace-all",
+        "--rename-section",
+        "--remove-section",
+        "--edit",
+        "-e",
+    }
+    verbs = {"set", "unset", "rename-section", "remove-section", "edit"}
+    if not (changes & set(argv) or len(rest) > 1 or (rest and rest[0] in verbs)) or (
+        rest and rest[0] in ("get", "list")
+    ):
+        return
+    if "--global" in argv:
+        yield WRITE, "~/.gitconfig"
+    elif "--system" in argv:
+        yield WRITE, "/etc/gitconfig"
+    elif not any(word.startswith(("-f", "--file")) for word in argv):
+        yield WRITE, ".git/config"
