@@ -79,7 +79,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. `tools` are names or globs; `gate` "" is the policy's own default gate; `mode` warn and audit never bind.
+    """One rule. `tools` are names or globs; `gate` "" is the policy's default; `mode` warn and audit never bind.
 
     `position` is 1-based line and column in the file that `place` names.
     """

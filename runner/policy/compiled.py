@@ -6,7 +6,7 @@ Rules are indexed by tool and by program, so that a call pays for the rules that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.policy import matchers, patterns
@@ -41,7 +41,7 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Something of the policy that is no rule and decides all the same: the words of it, where it stands, whose it is."""
+    """What of a policy decides and is no rule: its name, where it stands, whose it is."""
 
     name: str
     at: str
@@ -97,11 +97,15 @@ class Decider:
         self._defaults = defaults
         self._digest = digest
         self._tools: dict[str, _Index] = {}
-        self._barred: tuple[tuple[Place, Callable[[Facts], bool]], ...] = tuple(
-            (defaults.path_places[f"{key} {glob}"], matchers.touching((glob,), home, write=key == "paths.deny_write"))
-            for key, globs in (
-                ("paths.deny_write", defaults.paths.deny_write),
-                ("paths.deny_read", defaults.paths.deny_read),
+        self._barred = tuple(
+            (
+                defaults.path_places[f"{key} {glob}"],
+                f"{glob} is not {done} by tools",
+                matchers.touching(glob, home, write=done == "written"),
+            )
+            for key, globs, done in (
+                ("paths.deny_write", defaults.paths.deny_write, "written"),
+                ("paths.deny_read", defaults.paths.deny_read, "read"),
             )
             for glob in globs
         )
@@ -190,10 +194,9 @@ class Decider:
         if facts.secrets:
             reason = "the call holds a secret: leave it out, the environment of tools has what they may know"
             yield _placed(said.in_args_at, said.in_args, reason, said.gate)
-        for place, touches in self._barred:
+        for place, told, touches in self._barred:
             if touches(facts):
-                word = "written" if place.name == "paths.deny_write" else "read"
-                yield _placed(place, Ruling.DENY, f"this path is not {word} by tools", "")
+                yield _placed(place, Ruling.DENY, told, "")
         if facts.opaque:
             trusted = said.opaque == "allow_in_sandbox" and facts.sandboxed and not facts.egress
             ruling = Ruling.ALLOW if trusted else Ruling.DENY if said.opaque == "deny" else Ruling.ASK

@@ -45,7 +45,7 @@ class Asking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One policy file. `delegated` is None where it says nothing of delegation; `gates_named` are the gates of rules."""
+    """One policy file. `delegated` None: it says nothing of delegation; `gates_named` are the gates of its rules."""
 
     source: Source
     scope: str

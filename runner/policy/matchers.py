@@ -110,9 +110,21 @@ def _any_path(globs: tuple[str, ...], *, certain: bool, home: str, of: Touched) 
     return test
 
 
-def touching(globs: tuple[str, ...], home: str, *, write: bool) -> OfCall:
-    """Whether a call reads, or writes, what one of `globs` names, or may."""
-    return _any_path(globs, certain=False, home=home, of=_written if write else _read)
+def touching(glob: str, home: str, *, write: bool) -> OfCall:
+    """Whether a call reads, or writes, what `glob` names. Patterns in a command that may name it count outside walls.
+
+    Behind walls what is not to be written is mounted read-only, and what is not to be read is not there.
+    """
+    test = patterns.path(glob, home)
+    of = _written if write else _read
+
+    def touches(facts: Facts) -> bool:
+        touched, open_ended = of(facts)
+        if any(map(test, touched)):
+            return True
+        return not facts.sandboxed and any(patterns.may_meet(glob, one, home) for one in open_ended)
+
+    return touches
 
 
 def _hosts(globs: tuple[str, ...], *, certain: bool) -> OfCall:

@@ -115,37 +115,48 @@ def regex(pattern: str, *, whole: bool) -> Test:
 def may_meet(glob: str, other: str, home: str) -> bool:
     """Whether some path may match both `glob`, a rule's, and `other`, a pattern that a shell would expand.
 
-    Asked to refuse: it may say yes too often, never no wrongly.
+    Asked to refuse: it may say yes too often, never no wrongly. A shell's wildcard matches no leading dot. Of a whole
+    tree (`build/**`) only what a rule names from the workspace's root counts: else no directory could be removed.
     """
     pattern = nfc(glob).removeprefix("./")
+    if other.endswith("/**") or other == "**":
+        pattern = pattern.removeprefix("**/")
     if pattern.startswith("~/") and home:
         pattern = home.rstrip("/") + pattern[1:]
-    return _meet(_pieces(pattern), _pieces(nfc(other).removeprefix("./")))
+    if pattern.startswith("/") and not other.startswith("/"):
+        return False
+    mine, theirs = pattern.split("/"), nfc(other).removeprefix("./").split("/")
+    # row by row: can the components of `mine` so far be the first n of `theirs`; `**` stands for any number of them
+    row = [all(one == "**" for one in theirs[:n]) for n in range(len(theirs) + 1)]
+    for part in mine:
+        here = [row[0] and part == "**"]
+        for n, one in enumerate(theirs):
+            if part == "**" or one == "**":
+                here.append((part == "**" and (row[n + 1] or here[n])) or (one == "**" and (here[n] or row[n + 1])))
+            else:
+                here.append(row[n] and _may_be(part, one))
+        row = here
+    return row[-1]
+
+
+def _may_be(part: str, other: str) -> bool:
+    """Whether one name may match two patterns for a name."""
+    if part.startswith(".") and other[:1] in {"*", "?", "["}:
+        return False
+    mine, theirs = _pieces(part), _pieces(other)
+    row = [all(piece == "*" for piece in theirs[:n]) for n in range(len(theirs) + 1)]
+    for piece in mine:
+        here = [row[0] and piece == "*"]
+        for n, one in enumerate(theirs):
+            if piece == "*" or one == "*":
+                here.append((piece == "*" and (row[n + 1] or here[n])) or (one == "*" and (here[n] or row[n + 1])))
+            else:
+                here.append(row[n] and (piece == one or "?" in {piece, one}))
+        row = here
+    return row[-1]
 
 
 def _pieces(pattern: str) -> tuple[str, ...]:
-    """Characters, and `*` for whatever may stand for any number of them; a set is one character of any kind: `?`."""
-    pieces: list[str] = re.findall(r"\[!?\]?[^\]]*\]|\*\*/|\*+|.", pattern, re.DOTALL)
-    return tuple("*" if piece[0] == "*" else "?" if piece[0] == "[" and len(piece) > 1 else piece for piece in pieces)
-
-
-def _meet(mine: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    # row by row: which beginnings of `theirs` can be the same text as this much of `mine`
-    row = [True] + [False] * len(theirs)
-    for at, piece in enumerate(theirs):
-        row[at + 1] = row[at] and piece == "*"
-    for piece in mine:
-        following = [row[0] and piece == "*"] + [False] * len(theirs)
-        for at, other in enumerate(theirs):
-            if piece == "*" or other == "*":
-                following[at + 1] = (
-                    row[at]
-                    or (piece == "*" and row[at + 1])
-                    or (other == "*" and following[at])
-                    or (piece == "*" and following[at])
-                    or (other == "*" and row[at + 1])
-                )
-            else:
-                following[at + 1] = row[at] and (piece == other or "?" in {piece, other})
-        row = following
-    return row[-1]
+    """One piece for each character, `*` for any number of them, `?` for one; a set is taken for `?`."""
+    pieces: list[str] = re.findall(r"\[!?\]?[^\]]*\]|\*+|.", pattern, re.DOTALL)
+    return tuple("*" if piece[0] == "*" else "?" if len(piece) > 1 else piece for piece in pieces)

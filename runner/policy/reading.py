@@ -193,8 +193,10 @@ def _texts(node: Node, name: str) -> tuple[str, ...]:
 def _globs(node: Node, name: str) -> tuple[str, ...]:
     found = _texts(node, name)
     for glob in found:
-        if ".." in glob.split("/") or glob.endswith("/"):
-            raise fields.wrong(node, f"{name} has a glob that no path matches", "write e.g. 'build/**'; no '..' in it")
+        if ".." in glob.split("/") or (glob.endswith("/") and glob != "/"):
+            raise node.at.error(
+                f"{name} has a glob that no path matches: {glob!r}", hint="write e.g. 'build/**'; no '..' in it"
+            )
     return found
 
 
