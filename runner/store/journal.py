@@ -106,9 +106,9 @@ def _damaged(run: str, row: Row, error: Exception) -> StateError:
     return StateError(f"event {row.seq} of run {run} is damaged: {error}", hint=f"runner log verify {run}")
 
 
-def fold(run: str, stored: Iterator[Row]) -> State:
-    """The state after these events; unknown kinds move only the head."""
-    state = State()
+def fold(run: str, stored: Iterator[Row], state: State | None = None) -> State:
+    """The state after these events, from the beginning or from `state` on; unknown kinds move only the head."""
+    state = state or State()
     for row in stored:
         try:
             event = decode(row.kind, row.body)
@@ -169,6 +169,13 @@ def take(tx: sqlite3.Connection, run: str, seq: int) -> list[Event]:
     tx.execute("UPDATE inbox SET taken = ? WHERE run = ? AND taken IS NULL", (seq, run))
     found = (decode(kind, body) for _, kind, body in waiting)
     return [event for event in found if isinstance(event, _LEFT)]
+
+
+def votes(database: Database, run: str) -> list[ApprovalVoted]:
+    """Votes that wait in a run's inbox, in order."""
+    sql = "SELECT kind, body FROM inbox WHERE run = ? AND taken IS NULL AND kind = 'ApprovalVoted' ORDER BY id"
+    found = (decode(str(row["kind"]), str(row["body"])) for row in database.query(sql, (run,)))
+    return [event for event in found if isinstance(event, ApprovalVoted)]
 
 
 def has_mail(database: Database, run: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from runner.errors import BusyError, LeaseLostError, RefusedError, StateError
 from runner.events.codec import GENESIS, chain
 from runner.events.facts import (
+    ApprovalDecided,
     BoundViolated,
     CallDispatched,
     CallReconciled,
@@ -19,6 +20,8 @@ from runner.events.facts import (
     CallUnknown,
     IterationStarted,
     LimitsSet,
+    ProtectedAccepted,
+    RunStopped,
     StartTool,
     StopAsked,
     ToolRefused,
@@ -29,7 +32,7 @@ from runner.store import journal, ledger
 from runner.store.database import Database
 from runner.store.lease import Lease, is_held
 from runner.store.recorder import leave_in_inbox, open_run, take_over
-from runner.values import CallId, Effect, Limits, Period, Scope, ScopeKind, ToolCall, Usage
+from runner.values import CallId, Effect, Limits, Period, Scope, ScopeKind, StopKind, ToolCall, Usage
 from tests.contract.store_parts import AT, Clock, begin, database, dispatch, kinds, limit, project, settled
 
 __all__ = ["database"]
@@ -111,16 +114,32 @@ def test_a_run_opened_while_it_is_written_chains_to_what_was_folded(database: Da
 
 def test_what_others_left_comes_first_and_in_order_in_the_same_transaction(database: Database):
     recorder = begin(database)
-    for topic in ("one", "two", "three"):
-        leave_in_inbox(database, "r1", Warned(topic=topic, text=""), AT)
-    recorder.post(Warned(topic="posted", text=""))
+    for path in ("one", "two", "three"):
+        leave_in_inbox(database, "r1", ProtectedAccepted(path=path, digest=""), AT)
+    recorder.post(ProtectedAccepted(path="posted", digest=""))
     assert recorder.has_news()
-    recorder.record(Warned(topic="own", text=""))
+    recorder.record(ProtectedAccepted(path="own", digest=""))
     found = [one.event for row in journal.rows(database, "r1") if (one := journal.known("r1", row)) is not None]
-    assert [event.topic for event in found if isinstance(event, Warned)] == ["posted", "one", "two", "three", "own"]
+    paths = [event.path for event in found if isinstance(event, ProtectedAccepted)]
+    assert paths == ["posted", "one", "two", "three", "own"]
     assert not recorder.has_news()
     recorder.drain()
     assert len(kinds(database)) == 7
+
+
+def test_what_a_run_did_is_its_drivers_word_alone(database: Database):
+    """An inbox row that says a tool finished, or that everything was approved, is no fact."""
+    recorder = begin(database)
+    forged = (
+        Warned(topic="t", text=""),
+        RunStopped(kind=StopKind.DONE, rule="done"),
+        ApprovalDecided(approval="a", outcome="approved"),
+    )
+    for event in forged:
+        leave_in_inbox(database, "r1", event, AT)
+    before = kinds(database)
+    recorder.drain()
+    assert (kinds(database), recorder.has_news()) == (before, False)
 
 
 def test_what_another_run_is_told_stays_for_that_run(database: Database):

@@ -39,11 +39,13 @@ def environment(state: State, provider: ScriptedProvider | None = None) -> dict[
     return env
 
 
-def runner(state: State, *words: str) -> tuple[int, str, str, float]:
+def runner(
+    state: State, *words: str, provider: ScriptedProvider | None = None, at: str = "."
+) -> tuple[int, str, str, float]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "runner", *words],
-        env=environment(state), cwd=state.root.parent, capture_output=True, text=True, timeout=60, check=False,
+        env=environment(state, provider), cwd=state.root.parent / at, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr, time.monotonic() - began
 
@@ -215,5 +217,35 @@ def test_what_to_stop_must_be_said(state: State):
         code, _, err, _ = runner(state, *words)
         assert code == 2
         assert "runner stop last" in err
-    assert runner(state, "stop", "--all")[:2] == (0, "nothing to stop: no run is going\n")
+    blocked = "starts are blocked until: runner allow-starts\n"
+    assert runner(state, "stop", "--all")[:2] == (0, f"nothing to stop: no run is going\n{blocked}")
     assert runner(state, "stop", "--all", "--json")[:2] == (0, "[]\n")
+
+
+def test_after_stop_all_nothing_starts_until_somebody_allows_it(state: State):
+    """Cron gets 75 and tries again; what stood still stays as it was."""
+    with ScriptedProvider(STALLED) as provider, drivers(state, provider, 1) as started:
+        assert runner(state, "stop", "--all", "--why", "it mails the customers")[0] == 0
+        assert started[0].wait(20) == 9
+        run = next(iter(stops_of(state)))
+        for words in (["loop", "spec.md"], ["resume", run]):
+            code, out, err, _ = runner(state, *words, "--model", "openai/gpt-5.4-mini", provider=provider, at="w0")
+            assert (code, out) == (75, ""), err
+            assert "starts are blocked since" in err
+            assert "it mails the customers" in err
+            assert "runner allow-starts" in err
+        assert list(stops_of(state)) == [run]
+        assert len(provider.billed) == 1
+
+        code, out, _, _ = runner(state, "allow-starts")
+        assert (code, "it mails the customers" in out) == (0, True)
+        assert runner(state, "allow-starts")[:2] == (0, "starts were not blocked: nothing to allow\n")
+        again = subprocess.Popen(
+            [sys.executable, "-m", "runner", "resume", run],
+            env=environment(state, provider), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            assert provider.wait_for(2, timeout_s=30)
+        finally:
+            again.kill()
+            again.wait()
