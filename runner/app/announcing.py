@@ -1,0 +1,141 @@
+"""Tell people's tools of questions: as JSON for a program, as text for a chat, each once, again at half time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from runner.app.links import LinkKey, fresh
+from runner.app.questions import Question
+from runner.notify.webhook import Webhook
+from runner.policy import gates
+from runner.store.database import Database
+from runner.store.links import tell, told
+from runner.values import Ms, format_duration
+
+_LONGEST = 20_000
+_CHAT = 2_500
+_PATIENCE_S = 5.0
+_MOST_PATIENCE_S = 300.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """An address that does not answer, and when it is tried again."""
+
+    until: float = 0.0
+    wait_s: float = _PATIENCE_S
+
+
+@dataclass(slots=True, kw_only=True)
+class Announcer:
+    """Sends each question once to every address, for a program once for each person, with that person's own link.
+
+    A chat gets no links: whoever reads along would be whom the link says.
+    """
+
+    database: Database
+    programs: tuple[Webhook, ...]
+    chats: tuple[Webhook, ...]
+    key: LinkKey
+    base: str
+    mask: Callable[[str], str]
+    say: Callable[[str], None]
+    _trouble: dict[str, _Trouble] = field(default_factory=dict[str, _Trouble])
+
+    def announce(self, question: Question, now: Ms) -> None:
+        """Send what is due of a question; what cannot be sent is tried again by a later call."""
+        request = question.request
+        if question.tally(now).outcome:
+            return
+        due = ["asked", *(["reminded"] if request.remind_at and now >= request.remind_at else [])]
+        before = told(self.database, question.run, request.approval)
+        for what in due:
+            for hook, name, body in self._messages(question, what):
+                if name not in before and self._sent(hook, body):
+                    tell(self.database, question.run, request.approval, name, now)
+
+    def _messages(self, question: Question, what: str) -> Iterator[tuple[Webhook, str, Callable[[], bytes]]]:
+        for hook in self.programs:
+            for person in question.people or ("",):
+                name = f"{what} {person} {hook.url}"
+                yield hook, name, lambda person=person: _encoded(self._document(question, what, person))
+        for hook in self.chats:
+            yield hook, f"{what} {hook.url}", lambda: _encoded(self._chat(question, what))
+
+    def _sent(self, hook: Webhook, body: Callable[[], bytes]) -> bool:
+        trouble = self._trouble.setdefault(hook.url, _Trouble())
+        if time.monotonic() < trouble.until:
+            return False
+        if (wrong := hook.send(body())) is None:
+            del self._trouble[hook.url]
+            return True
+        self.say(f"warning: {wrong}; the next try in {format_duration(int(trouble.wait_s))}")
+        trouble.until = time.monotonic() + trouble.wait_s
+        trouble.wait_s = min(_MOST_PATIENCE_S, trouble.wait_s * 2)
+        return False
+
+    def _document(self, question: Question, what: str, person: str) -> dict[str, object]:
+        request = question.request
+        decision = request.decision
+        return {
+            "version": 1,
+            "event": f"approval.{what}",
+            "approval": request.approval,
+            "run": question.run,
+            "spec": question.spec,
+            "workspace": question.workspace,
+            "agent": decision.agent,
+            "owner": decision.owner,
+            "tool": request.call.name,
+            "shown": self.mask(request.shown)[:_LONGEST],
+            "diff": self.mask(request.diff)[:_LONGEST],
+            "rule": decision.rule,
+            "place": decision.place,
+            "reason": decision.reason,
+            "policy": decision.policy,
+            "action": decision.action,
+            "waits_for": gates.waits_for(request.gates),
+            "cost_nano_usd": request.cost,
+            "expires_at_ms": request.expires_at,
+            "person": person or None,
+            "link": self._link(question, person) if person else None,
+        }
+
+    def _link(self, question: Question, person: str) -> str:
+        request = question.request
+        link = fresh(
+            run=question.run,
+            approval=request.approval,
+            action=request.decision.action,
+            person=person,
+            until=request.expires_at,
+        )
+        return f"{self.base}/a/{self.key.sign(link)}"
+
+    def _chat(self, question: Question, what: str) -> dict[str, object]:
+        request = question.request
+        whom = _plain(gates.waits_for(request.gates))
+        head = f"{'Still waiting' if what == 'reminded' else 'Approval wanted'} of {whom}: `{request.approval}`"
+        call = _plain(self.mask(request.shown))[:_CHAT].replace("```", "'''")
+        rule = _plain(f"{request.decision.rule or 'no rule matched'} ({request.decision.place})")
+        foot = f"rule {rule} · run {question.run} · `runner approvals show {request.approval}`"
+        return {
+            "text": head,
+            "blocks": [
+                {"type": "section", "text": {"type": "mrkdwn", "text": head}},
+                {"type": "section", "text": {"type": "mrkdwn", "text": f"```{call}```"}},
+                {"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]},
+            ],
+        }
+
+
+def _plain(text: str) -> str:
+    """Text that mentions nobody and links nowhere in a chat."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _encoded(document: dict[str, object]) -> bytes:
+    return json.dumps(document).encode()
