@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.agent.conversation import Conversation
+from runner.app import identity
 from runner.app.clock import SystemClock
+from runner.app.judge import PolicyJudge
 from runner.app.places import RunPlace
 from runner.app.plan import Chosen, Sources, policy_of
 from runner.app.setup import run_setup
@@ -19,6 +21,7 @@ from runner.errors import StateError
 from runner.events.facts import ItemTicked, RunCreated
 from runner.loop.world import Engine, World
 from runner.models import catalog
+from runner.policy.book import Rulebook
 from runner.policy.model import Policy
 from runner.ports import ToolDefinition
 from runner.pricing.book import hold_percent
@@ -26,7 +29,11 @@ from runner.spec.checklist import checklist, normalised, tick
 from runner.spec.model import Spec
 from runner.store.recorder import JournalRecorder
 from runner.tools import BuiltinTools
+from runner.tools.surroundings import WorkspaceSurroundings
 from runner.workspace.shadow import ShadowWorkspace
+
+AGENT = "builtin"
+"""The agent of runner's own, as records name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,7 @@ class Parts:
     spec: Spec
     created: RunCreated
     sources: Sources
+    rulebook: Rulebook
     models: tuple[Chosen, ...]
     place: RunPlace
     workspace: ShadowWorkspace
@@ -77,6 +85,22 @@ def world(parts: Parts) -> World:
         backoff_s=_backoff_s,
         on_text=parts.on_text,
         mask=sources.vault.mask,
+        judge=_judge(parts, env),
+    )
+
+
+def _judge(parts: Parts, env: Mapping[str, str]) -> PolicyJudge:
+    """The judge of this run's tool calls: the policy, and where names and paths lead here."""
+    recorder, vault = parts.recorder, parts.sources.vault
+    # a person who said `none` is believed where the policy says so
+    accepted = parts.sources.settings.sandbox.value == "none" and parts.rulebook.sandbox.accept_unsandboxed
+    around = WorkspaceSurroundings(parts.workspace.root, env, sandboxed=accepted, vault=vault)
+    return PolicyJudge(
+        parts.rulebook,
+        around,
+        agent=lambda: f"{AGENT} {recorder.state.model}",
+        owner=parts.created.owner or identity.owner(),
+        mask=vault.mask,
     )
 
 
@@ -103,10 +127,16 @@ def _engine(chosen: Chosen, sources: Sources, tools: tuple[ToolDefinition, ...])
     )
 
 
-def policy(spec: Spec, settings: Settings, world: World) -> Policy:
-    """The rules of a run, with what they need to know of the models it may call."""
+def policy(spec: Spec, settings: Settings, rulebook: Rulebook, world: World) -> Policy:
+    """The rules of a run, with what they need to know of its policy and of the models it may call."""
+    own = policy_of(spec, settings)
+    stall = [one for one in (own.stall_iterations, rulebook.stall_iterations) if one is not None]
     return replace(
-        policy_of(spec, settings),
+        own,
+        stall_iterations=min(stall, default=None),
+        repeat_limit=rulebook.repeat_limit or own.repeat_limit,
+        on_ask=rulebook.on_ask,
+        asks_per_hour=rulebook.asks_per_hour,
         engines=len(world.engines),
         can_count=tuple(
             one.model.can_count and one.entry.count != "untrusted" and not one.entry.local for one in world.engines

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runner import config
 from runner.app.clock import SystemClock
 from runner.app.firstcall import input_bound
-from runner.app.plan import Asked, Chosen, Draft, Plan, chosen, read
+from runner.app.plan import Asked, Chosen, Draft, Plan, chosen, limits_of, read
 from runner.config.limits import FLAGS
 from runner.errors import ConfigError
 from runner.pricing.book import hold_percent
@@ -45,7 +44,7 @@ def check(asked: Asked) -> Checked:
     """
     draft = read(asked)
     spec, sources = draft.spec, draft.sources
-    limits, limit_sources = config.resolve_limits(spec, asked.limits, no_budget=asked.no_budget)
+    limits, limit_sources = limits_of(draft, asked)
     price, why = None, ""
     try:
         price = _dearest(draft, chosen(sources, spec, asked.cwd, without_key=True), limits)

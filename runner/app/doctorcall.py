@@ -105,7 +105,7 @@ def _called(asked: Asked, model: str) -> Finding:
             state=state, database=database, vault=sources.vault, screen=NoScreen(), say=lambda _: None
         )
         run = drive.create(chosen, access)
-        drive.drive(run, chosen.spec, chosen.models, sources, access)
+        drive.drive(run, chosen.spec, chosen.models, sources, access, rulebook=chosen.rulebook)
         known = (journal.known(run, row) for row in journal.rows(database, run))
         events = [one.event for one in known if one is not None]
     finally:

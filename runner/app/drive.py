@@ -11,14 +11,17 @@ from pathlib import Path
 import runner
 from runner import loop
 from runner.agent.conversation import Conversation
-from runner.app import build, identity, present, signals
+from runner.app import build, identity, present, rules, signals
 from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.app.plan import Chosen, Draft, Plan, Sources, price_note
+from runner.config import Settings
 from runner.errors import StateError
 from runner.events.facts import CallUnknown, LimitsSet, LogRepaired, RunCreated, RunStopped, Stamped, StopAsked, Warned
 from runner.log import RunLog, rows_of
+from runner.loop import trees
 from runner.notify import Hooks
+from runner.policy.book import Rulebook
 from runner.ports import Screen
 from runner.secrets import Vault
 from runner.spec.frontmatter import body_start
@@ -108,6 +111,10 @@ def create(plan: Plan, access: Access) -> str:
         limit_sources=dict(plan.limit_sources),
         runner_version=runner.__version__,
         unattended=settings.unattended.value,
+        policy=plan.rulebook.digest,
+        policy_layers=rules.layers(plan.rulebook),
+        owner=identity.owner(),
+        agent=build.AGENT,
     )
     create_run(access.database, created, clock)
     return run
@@ -120,13 +127,15 @@ def drive(
     sources: Sources,
     access: Access,
     *,
+    rulebook: Rulebook,
     seen: int = 1,
     limits: tuple[Limits, dict[str, str]] | None = None,
     now: bool = False,
 ) -> tuple[StopReason, RunState]:
     """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it.
 
-    It calls the first of `models` unless that fails for good, then the next. `seen` is the last event the caller knew
+    It calls the first of `models` unless that fails for good, then the next. The policy is `rulebook` with the
+    project's own layer, read once: nothing changes it while this driver lives. `seen` is the last event the caller knew
     of: a run that somebody ended since then stays ended. `now` = what a provider asked the run to wait for is over.
     """
     with taken(run, models[0].name, access, seen=seen, now=now) as (recorder, workspace):
@@ -134,7 +143,7 @@ def drive(
             return over, recorder.state
         if limits is not None and limits[0] != recorder.state.limits:
             recorder.record(LimitsSet(limits=limits[0], sources=limits[1]))
-        _say_once(recorder, sources, models)
+        _say_once(recorder, _notes(recorder.state, sources, models))
         created = recorder.state.created
         if created is None:
             msg = f"run {run} has no beginning"
@@ -142,27 +151,45 @@ def drive(
         streams = present.Streams(access.vault)
         recorder.listen(lambda stamped, _: streams.event(stamped.event))
         file = build.spec_file_in(created)
-        world = build.world(
-            build.Parts(
-                spec=spec if file is None else replace(spec, path=str(file)),
-                created=created,
-                sources=sources,
-                models=tuple(models),
-                place=access.state.run(run),
-                workspace=workspace,
-                recorder=recorder,
-                on_text=present.both(streams.text, access.screen.text),
-                on_output=present.both(streams.output, access.screen.output),
+        with signals.listening(recorder, access.terminal), present.published(streams, access.state.run(run).now):
+            rulebook = _pin(sources.settings, rulebook, workspace, recorder)
+            world = build.world(
+                build.Parts(
+                    spec=spec if file is None else replace(spec, path=str(file)),
+                    created=created,
+                    sources=sources,
+                    rulebook=rulebook,
+                    models=tuple(models),
+                    place=access.state.run(run),
+                    workspace=workspace,
+                    recorder=recorder,
+                    on_text=present.both(streams.text, access.screen.text),
+                    on_output=present.both(streams.output, access.screen.output),
+                )
             )
-        )
-        _follow(world.conversation, recorder, access.database, run)
-        try:
-            with signals.listening(recorder, access.terminal), present.published(streams, access.state.run(run).now):
-                stop = loop.run(recorder, build.policy(spec, sources.settings, world), world)
+            _follow(world.conversation, recorder, access.database, run)
+            try:
+                stop = loop.run(recorder, build.policy(spec, sources.settings, rulebook, world), world)
                 _hook(stop, recorder.state, sources, access)
-        finally:
-            world.tools.end_iteration()
+            finally:
+                world.tools.end_iteration()
         return stop, recorder.state
+
+
+def _pin(settings: Settings, rulebook: Rulebook, workspace: ShadowWorkspace, recorder: JournalRecorder) -> Rulebook:
+    """The policy this driver goes by to its end, written down where it is another than before; its limits bind."""
+    stop = recorder.state.stop_asked
+    if recorder.state.checkpoint is None and (stop is None or not stop.now):
+        trees.checkpoint("as found", workspace, recorder)
+    if (base := recorder.state.base) is not None:
+        rulebook = rules.with_project(settings, rulebook, workspace, base.tree)
+    if rulebook.digest != recorder.state.policy:
+        recorder.record(rules.pinned(rulebook))
+    limits, origins = rules.bound(recorder.state.limits, recorder.state.limit_sources, rulebook)
+    if limits != recorder.state.limits:
+        recorder.record(LimitsSet(limits=limits, sources=origins))
+    _say_once(recorder, [_note(text) for text in rulebook.notes])
+    return rulebook
 
 
 @contextmanager
@@ -238,19 +265,28 @@ def _follow(conversation: Conversation, recorder: JournalRecorder, database: Dat
     recorder.listen(lambda stamped, _: conversation.apply(stamped.event))
 
 
-def _say_once(recorder: JournalRecorder, sources: Sources, models: Sequence[Chosen]) -> None:
-    """Tell the user, and the record, what must be known; each topic once a run."""
+def _notes(state: RunState, sources: Sources, models: Sequence[Chosen]) -> list[tuple[str, str]]:
+    """What the user, and the record, must be told of a run, each with its topic."""
     notes = [("unsandboxed", UNSANDBOXED)]
-    created = recorder.state.created
+    created = state.created
     if created is not None and created.worktree:
         copied = build.spec_file_in(created)
         edit = f"edit the spec in the copy: {copied}" if copied else f"the copy: {created.workspace}"
         text = f"works on a copy; this folder does not change until: runner apply {created.run} ({edit})"
         notes.append(("worktree", text))
-    notes += [(f"note:{hashlib.sha256(note.encode()).hexdigest()[:12]}", note) for note in sources.notes]
+    notes += [_note(text) for text in sources.notes]
     for place, one in enumerate(models):
         if (old := price_note(one.entry)) is not None:
             notes.append(("old_price" if place == 0 else f"old_price:{one.entry.name}", old))
+    return notes
+
+
+def _note(text: str) -> tuple[str, str]:
+    return f"note:{hashlib.sha256(text.encode()).hexdigest()[:12]}", text
+
+
+def _say_once(recorder: JournalRecorder, notes: Sequence[tuple[str, str]]) -> None:
+    """Say notes, each topic once a run."""
     for topic, text in notes:
         if topic not in recorder.state.warned:
             recorder.record(Warned(topic=topic, text=text))

@@ -10,8 +10,6 @@ from runner.policy.book import Rulebook
 from runner.policy.facts import Facts, Program
 from runner.values import Decision, Match, Ruling, ToolCall
 
-_PLAIN = frozenset({"tool", "args", "effect", "programs", "suspects", "redirects"})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
@@ -143,10 +141,10 @@ def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
             yield "suspect", _program(one)
     for operator, target in facts.redirects:
         yield "redirect", f"{operator} {target}"
-    for field in dataclasses.fields(Facts):
-        value = getattr(facts, field.name)
-        if field.name not in _PLAIN and value and isinstance(value, tuple):
-            yield field.name, " ".join(str(one) for one in value)
+    for name in ("reads", "writes", "read_globs", "write_globs", "outside", "hosts", "secrets"):
+        words: tuple[str, ...] = getattr(facts, name)
+        if words:
+            yield name, " ".join(words)
     yield "cwd", facts.cwd
     yield "sandbox", "yes" if facts.sandboxed else "no"
 

@@ -34,6 +34,11 @@ def user() -> str:
         return str(os.getuid())
 
 
+def owner() -> str:
+    """Whoever runs this process, as records name who a run is for: `alice (uid 1000)`."""
+    return f"{user()} (uid {os.getuid()})"
+
+
 def project(workspace: ShadowWorkspace, configured: str | None) -> str:
     """The project: as configured, else the repository's first commit, else the canonical path."""
     if configured:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner import config, handover
-from runner.app import pricefile
+from runner.app import pricefile, rules
 from runner.app.clock import SystemClock
 from runner.config import Flags, Settings
 from runner.errors import ConfigError, UnpricedError
 from runner.models import catalog
 from runner.models.keys import KNOWN_KEYS, is_provider_key, key_for
 from runner.models.server import place_of_openai, refuse_password
+from runner.policy.book import Rulebook
 from runner.policy.model import Policy
 from runner.pricing.book import Book, Entry, staleness
 from runner.pricing.cost import Asks, dearest
@@ -67,11 +68,15 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A spec with the place it works in and everything around it; the model is not chosen yet."""
+    """A spec with the place it works in and everything around it; the model is not chosen yet.
+
+    `rulebook` is the policy without the project's own layer, which only checkpoint 0 has.
+    """
 
     spec: Spec
     workspace: Path
     sources: Sources
+    rulebook: Rulebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,23 +144,30 @@ def read(asked: Asked) -> Draft:
             line=1,
             hint="add `checks:` to the front matter, e.g. `checks: [pytest -q]`",
         )
-    return Draft(spec=spec, workspace=workspace, sources=sources)
+    return Draft(spec=spec, workspace=workspace, sources=sources, rulebook=rules.standing(sources.settings))
 
 
 def complete(draft: Draft, asked: Asked) -> Plan:
     """Choose the model and the limits of a new run. Raises ConfigError."""
     if shutil.which("git") is None:
         raise ConfigError("git was not found, and checkpoints are kept with it", hint="install git 2.36 or newer")
+    rules.refuse_loosening(draft.sources.settings, draft.workspace)
     models = chosen(draft.sources, draft.spec, asked.cwd)
-    limits, limit_sources = config.resolve_limits(draft.spec, asked.limits, no_budget=asked.no_budget)
+    limits, limit_sources = limits_of(draft, asked)
     return Plan(
         spec=draft.spec,
         workspace=draft.workspace,
         sources=draft.sources,
+        rulebook=draft.rulebook,
         models=models,
         limits=limits,
         limit_sources=limit_sources,
     )
+
+
+def limits_of(draft: Draft, asked: Asked) -> tuple[Limits, dict[str, str]]:
+    """The limits of a new run, and whose each is: no flag and no spec goes beyond the policy's."""
+    return rules.bound(*config.resolve_limits(draft.spec, asked.limits, no_budget=asked.no_budget), draft.rulebook)
 
 
 def gather(
@@ -340,6 +352,11 @@ def refuse_inside(settings: Settings, workspace: Path) -> None:
     if prices.value is not None and _reached(prices.value, workspace):
         msg = f"the prices {prices.value} ({prices.place}) lie in the workspace {workspace}, where an agent can write"
         raise ConfigError(msg, hint="move the file elsewhere, e.g. to ~/.config/runner/prices.toml, and name it there")
+    policy = settings.policy
+    if os.sep in policy.value and _reached(Path(policy.value).absolute(), workspace):
+        msg = f"the policy {policy.value} ({policy.place}) lies in the workspace {workspace}, where an agent can write"
+        hint = "move the file elsewhere; a file in policies/ with `scope: project` tightens it, as checkpoint 0 has it"
+        raise ConfigError(msg, hint=hint)
 
 
 def _reached(path: Path, workspace: Path) -> bool:

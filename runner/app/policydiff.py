@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from runner.policy.book import Rule, Rulebook
 
@@ -70,12 +71,10 @@ def _stated(value: object) -> Iterator[str]:
 
 def _words(value: object) -> str:
     if isinstance(value, tuple):
-        return "[" + ",".join(_words(one) for one in value) + "]"
-    return "/".join(_words(one) for one in dataclasses.astuple(value)) if _is_value(value) else str(value)
-
-
-def _is_value(value: object) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+        # whatever a rule holds is told one by one
+        return "[" + ",".join(_words(one) for one in cast("tuple[object, ...]", value)) + "]"
+    said = list(_stated(value))
+    return f"({' '.join(said)})" if said else str(value)
 
 
 def _gates(book: Rulebook) -> dict[str, str]:

@@ -58,20 +58,16 @@ def replay(database: Database, run: str, rulebook: Rulebook, around: Surrounding
     iteration = 0
     for row in journal.rows(database, run):
         stamped = journal.known(run, row)
-        match None if stamped is None else stamped.event:
-            case IterationStarted(iteration=number):
-                iteration = number
-            case ToolStarted(call=call, decision=then):
-                now = decided(rulebook, call, around)[0]
-                yield _replayed(row.seq, row.at, iteration, call, then, now, ran=True)
-            case ToolRefused(call=call, decision=then):
-                now = decided(rulebook, call, around)[0]
-                yield _replayed(row.seq, row.at, iteration, call, then, now, ran=False)
-            case _:
-                pass
-
-
-def _replayed(
-    seq: int, at: Ms, iteration: int, call: ToolCall, then: Decision | None, now: Decision, *, ran: bool
-) -> Replayed:
-    return Replayed(seq=seq, at=at, iteration=iteration, call=call, ran=ran, then=then, now=now)
+        event = None if stamped is None else stamped.event
+        if isinstance(event, IterationStarted):
+            iteration = event.iteration
+        elif isinstance(event, ToolStarted | ToolRefused):
+            yield Replayed(
+                seq=row.seq,
+                at=row.at,
+                iteration=iteration,
+                call=event.call,
+                ran=isinstance(event, ToolStarted),
+                then=event.decision,
+                now=decided(rulebook, event.call, around)[0],
+            )

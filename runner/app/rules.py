@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 
+from runner import config
 from runner.config import Settings, policies
 from runner.events.facts import PolicyPinned
 from runner.policy.book import Rulebook
@@ -12,18 +14,48 @@ from runner.ports import Workspace
 from runner.values import Limits
 
 _FOLDER = "policies/"
+_SUFFIXES = (".yaml", ".yml")
 _MOST_TEXT = 262_144
 _KEYS = {"duration_s": "wall"}
 
 
+def load(
+    environ: Mapping[str, str],
+    policy: str | None = None,
+    *,
+    org: Path | None = None,
+    project: Mapping[str, bytes] | None = None,
+) -> Rulebook:
+    """The policy that this machine and its user go by, or `policy` in place of the user's. Raises ConfigError."""
+    chosen = policy or config.load(environ).policy.value
+    return policies.load(chosen, environ=environ, project=project, org=org or policies.ORG)
+
+
+def here(environ: Mapping[str, str], root: Path, *, policy: str | None = None, org: Path | None = None) -> Rulebook:
+    """The policy that a new run in `root` would go by, its project's own layer as it lies there now."""
+    return load(environ, policy, org=org, project=_lying(root))
+
+
 def standing(settings: Settings) -> Rulebook:
-    """The policy of this machine and its user, without any project's. Raises ConfigError for all that is wrong."""
+    """The policy of a run without its project's own layer. Raises ConfigError for all that is wrong."""
     return policies.load(settings.policy.value, environ=settings.environ)
+
+
+def refuse_loosening(settings: Settings, root: Path) -> None:
+    """Raise ConfigError where the project's own policy, as it lies there now, could not be used by a new run."""
+    if (project := _lying(root)) is not None:
+        policies.load(settings.policy.value, environ=settings.environ, project=project)
+
+
+def _lying(root: Path) -> Mapping[str, bytes] | None:
+    """The files of a workspace that can be policies of its own; None when there is none."""
+    found = (path for path in sorted((root / _FOLDER).glob("*")) if path.suffix in _SUFFIXES and path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found} or None
 
 
 def with_project(settings: Settings, rulebook: Rulebook, workspace: Workspace, tree: str) -> Rulebook:
     """`rulebook` with the project's own layer as a tree has it. Raises ConfigError where that loosens anything."""
-    found = [path for path in workspace.paths(tree) if path.startswith(_FOLDER) and path.endswith((".yaml", ".yml"))]
+    found = [path for path in workspace.paths(tree) if path.startswith(_FOLDER) and path.endswith(_SUFFIXES)]
     if not found:
         return rulebook
     project = workspace.read_many(tree, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import runner
@@ -21,6 +21,10 @@ class Finding:
     line: int = 0
     column: int = 0
     error: bool = True
+
+    def document(self) -> dict[str, object]:
+        """It as JSON."""
+        return asdict(self)
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.path, self.line, self.column) if part)

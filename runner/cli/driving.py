@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import config
-from runner.app import checking, drive, plan
+from runner.app import checking, drive, plan, rules
 from runner.app.clock import SystemClock
 from runner.app.goon import loop_command, raise_command, resume_command, shared_budget
 from runner.app.places import State
@@ -66,7 +66,7 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
     with _watched(access, view, chosen.spec, run) as shown:
-        stop, state = drive.drive(run, chosen.spec, chosen.models, chosen.sources, shown)
+        stop, state = drive.drive(run, chosen.spec, chosen.models, chosen.sources, shown, rulebook=chosen.rulebook)
     return _end(stop, state, access, view)
 
 
@@ -188,12 +188,18 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
     _refuse_other_state(sources.settings, access)
     access = replace(access, vault=sources.vault, screen=_lines(sources, view))
     models = plan.again(sources, asked, state)
-    limits = config.resolve_limits(
-        spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget
+    rulebook = rules.standing(sources.settings)
+    limits = rules.bound(
+        *config.resolve_limits(
+            spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget
+        ),
+        rulebook,
     )
     _may_go_on(run, state, limits[0])
     with _watched(access, view, spec, run) as shown:
-        stop, after = drive.drive(run, spec, models, sources, shown, seen=state.seq, limits=limits, now=now)
+        stop, after = drive.drive(
+            run, spec, models, sources, shown, rulebook=rulebook, seen=state.seq, limits=limits, now=now
+        )
     return _end(stop, after, access, view)
 
 

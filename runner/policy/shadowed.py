@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from fnmatch import fnmatchcase
+from typing import cast
 
 from runner.policy.book import Command, Conditions, Rule
 
@@ -36,25 +37,34 @@ def _shadows(other: Rule, rule: Rule, *, before: bool) -> bool:
 def _covers(wide: Conditions, narrow: Conditions) -> bool:
     """Whether every call that `narrow` means is meant by `wide`."""
     for field in fields(Conditions):
-        ours, theirs = getattr(wide, field.name), getattr(narrow, field.name)
-        if field.name == "command":
-            if ours is not None and (theirs is None or not _covers_command(ours, theirs)):
+        ours: object = getattr(wide, field.name)
+        theirs: object = getattr(narrow, field.name)
+        if isinstance(ours, Command):
+            if not isinstance(theirs, Command) or not _covers_command(ours, theirs):
                 return False
-        elif ours in ("", (), None) or ours == theirs:
-            continue
-        elif not (isinstance(ours, tuple) and isinstance(theirs, tuple) and theirs and set(theirs) <= set(ours)):
+        elif ours not in ("", (), None) and ours != theirs and not _one_of(theirs, ours):
             return False
     return True
 
 
+def _one_of(narrow: object, wide: object) -> bool:
+    """Whether two lists of alternatives are one within the other; a list of none says nothing, and is not within."""
+    if not isinstance(narrow, tuple) or not isinstance(wide, tuple):
+        return False
+    # conditions hold patterns and words
+    mine, theirs = cast("tuple[object, ...]", narrow), cast("tuple[object, ...]", wide)
+    return bool(mine) and set(mine) <= set(theirs)
+
+
 def _covers_command(wide: Command, narrow: Command) -> bool:
     for field in fields(Command):
-        ours, theirs = getattr(wide, field.name), getattr(narrow, field.name)
+        ours: tuple[object, ...] = getattr(wide, field.name)
+        theirs: tuple[object, ...] = getattr(narrow, field.name)
         if not ours or ours == theirs:
             continue
         if field.name in _NARROWS:
             if not set(ours) <= set(theirs):
                 return False
-        elif field.name == "words" or not theirs or not set(theirs) <= set(ours):
+        elif field.name == "words" or not _one_of(theirs, ours):
             return False
     return True
