@@ -56,8 +56,9 @@ def launch(plan: Plan, program: Path, env: Mapping[str, str]) -> Launch:
         )
     for mount in mounts:
         argv += _words(mount, plan.limits.temporary)
-    inner = (os.path.realpath(sys.executable), "-I", "-S", str(HOST))
-    orders = (f"set=TMPDIR={_TEMPORARY[0]}", f"set=HOME={plan.user_home}", *plan.limits.orders(plan.writes))
+    inner = (os.path.realpath(sys.executable), "-I", "-S", *plan.forwarder, str(HOST))
+    known = {"TMPDIR": _TEMPORARY[0], "HOME": plan.user_home, **plan.variables}
+    orders = (*(f"set={name}={value}" for name, value in known.items()), *plan.limits.orders(plan.writes))
     return Launch(argv=(*argv, "--remount-ro", "/", "--remount-ro", "/dev", "--", *inner, *orders), env=env)
 
 

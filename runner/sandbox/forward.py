@@ -1,9 +1,11 @@
 """Carries connections from a port of loopback to the unix socket of the proxy: the only way out from behind the walls.
 
-Run as a script by the host: `forward.py PORT SOCKET`. The proxy outside imports what both need from here.
+Run as a script, `forward.py PORT SOCKET [SCRIPT ARGUMENT…]`: with a script, the host, it forks to serve and becomes
+that. The proxy outside imports what both need from here.
 """
 
-# ruff: noqa: PTH119, PTH120 - pathlib would be most of its start
+# pathlib would be most of its start; it exists to start the host
+# ruff: noqa: PTH119, PTH120, S606
 
 from __future__ import annotations
 
@@ -64,19 +66,24 @@ def serve(server: socket.socket, answer: Callable[[socket.socket], None]) -> Non
         threading.Thread(target=one, args=(caller,), daemon=True).start()
 
 
-def main(port: int, path: str) -> None:
-    """Serve for ever."""
-    # A socket's path may have 107 bytes; this way only the name counts.
-    os.chdir(os.path.dirname(path))
-
-    def answer(caller: socket.socket) -> None:
-        with socket.socket(socket.AF_UNIX) as proxy:
-            proxy.connect(os.path.basename(path))
-            relay(caller, proxy)
-
+def main(port: int, path: str, script: list[str]) -> None:
+    """Serve for ever; where there is a script, beside it. It is started when the port is open already."""
     with socket.create_server(("127.0.0.1", port), backlog=MOST) as server:
+        if script:
+            if os.fork():
+                os.execv(sys.executable, [sys.executable, "-I", "-S", *script])
+            # Its standard input is the host's, by which runner sees whether that is there.
+            os.dup2(1, 0)
+
+        def answer(caller: socket.socket) -> None:
+            with socket.socket(socket.AF_UNIX) as proxy:
+                proxy.connect(os.path.basename(path))
+                relay(caller, proxy)
+
+        # A socket's path may have 107 bytes; this way only the name counts.
+        os.chdir(os.path.dirname(path))
         serve(server, answer)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])

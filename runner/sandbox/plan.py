@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.sandbox.proxy import FORWARDER, variables
+
 PROCESSES = 1_024
 """Processes and threads at a time, where nobody said otherwise: a compiler on many cores needs hundreds."""
 FILE_SIZE = 20 << 30
@@ -69,6 +71,17 @@ class Plan:
     proxy_port: int = 0
     limits: Limits = Limits()
     run_as: str = ""
+
+    @property
+    def forwarder(self) -> tuple[str, ...]:
+        """What goes before the host on its command line where the proxy is the way out."""
+        there = self.network == "proxy" and self.proxy is not None
+        return (str(FORWARDER), str(self.proxy_port), str(self.proxy)) if there else ()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What every command finds in its environment because of the network it has."""
+        return variables(self.proxy_port) if self.network == "proxy" else {}
 
     @property
     def writes(self) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Self
 
 from runner.sandbox.forward import MOST, relay, serve
 
+FORWARDER = Path(__file__).with_name("forward.py")
 _HEAD_BYTES = 8_192
 _HEAD_S = 10.0
 _CONNECT_S = 20.0
@@ -45,6 +46,13 @@ class Destination:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def variables(port: int) -> dict[str, str]:
+    """What makes programs ask the proxy at this port of loopback, in the spellings that they know."""
+    proxy, own = f"http://127.0.0.1:{port}", "localhost,127.0.0.1,::1"
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    return {**dict.fromkeys(names, proxy), "NO_PROXY": own, "no_proxy": own}
 
 
 class RefusedError(Exception):
@@ -87,12 +95,6 @@ class Proxy:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.path.unlink(missing_ok=True)
-
-    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
-        """`env` with what makes programs ask this proxy, in the spellings that they know."""
-        proxy, own = f"http://127.0.0.1:{self.port}", "localhost,127.0.0.1,::1"
-        names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-        return {**env, **dict.fromkeys(names, proxy), "NO_PROXY": own, "no_proxy": own}
 
     def _answer(self, caller: socket.socket) -> None:
         try:
