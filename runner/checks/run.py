@@ -22,7 +22,8 @@ from runner.checks.view import View, ViewBuilder, remove
 from runner.errors import WorkspaceError
 from runner.ports import Interrupt, Verdict, Workspace
 from runner.sandbox import leftovers
-from runner.sandbox.process import Commands
+from runner.sandbox.enclosure import UNWALLED, Enclosure, Launcher
+from runner.sandbox.process import Commands, unwalled
 from runner.spec.model import Check, Service, Spec
 from runner.values import CheckResult
 
@@ -42,7 +43,7 @@ class SpecChecks:
 
     `scratch` is a directory of this run alone, outside the workspace, kept between iterations; make the object
     before the agent starts: it notes which ignored folders the workspace has. `env` is the whole environment of the
-    checks. `normalise` gives a spec's text with every checkbox open.
+    checks. `normalise` gives a spec's text with every checkbox open. `enclosure` holds all that is run.
 
     When `interrupt` fires, `run` ends everything and returns soon; its verdict then has a note `interrupted` and is
     no judgement of the tree: look at `interrupt.fired` before recording it.
@@ -56,7 +57,9 @@ class SpecChecks:
         env: Mapping[str, str],
         vault: Masks,
         normalise: Callable[[str], str] = str,
+        enclosure: Enclosure = UNWALLED,
     ) -> None:
+        self._enclosure = enclosure
         self._env = {name: value for name, value in env.items() if name not in _DROPPED}
         # The view is thrown away; byte code would only be written through links, into the workspace.
         self._env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -76,14 +79,6 @@ class SpecChecks:
             return Verdict(results=(), score=None)
         # A runner that was killed may have left programs that hold a port or write into the old view.
         self._commands.end_leftovers()
-        try:
-            return self._verdict(spec, tree=tree, base=base, accepted=accepted, interrupt=interrupt)
-        finally:
-            self._commands.host.close()
-
-    def _verdict(
-        self, spec: Spec, *, tree: str, base: str, accepted: Mapping[str, str], interrupt: Interrupt
-    ) -> Verdict:
         for old in self._scratch.glob("results-*"):
             remove(old)
         key = self._products.key(spec, tree) if spec.setup else ""
@@ -95,11 +90,11 @@ class SpecChecks:
             self._products.put(view.path, key)
         elif spec.setup:
             notes.append("setup ran in the scoring view")
-            trouble = run_setup(spec, self._products, view, key, lambda argv: self._setup(argv, view, interrupt))
+            trouble = self._set_up(spec, view, key, interrupt)
         if trouble:
             results = tuple(self._none(check, trouble) for check in spec.checks)
         else:
-            results = self._with_services(spec, view, interrupt, notes)
+            results = self._results(spec, view, interrupt, notes)
         if interrupt.fired:
             notes.append(INTERRUPTED)
         return Verdict(
@@ -108,9 +103,34 @@ class SpecChecks:
             left_out=view.left_out,
             self_tested=view.self_tested,
             notes=tuple(self._vault.mask(note) for note in notes),
+            sandbox=self._enclosure.name,
         )
 
-    def _with_services(self, spec: Spec, view: View, interrupt: Interrupt, notes: list[str]) -> tuple[CheckResult, ...]:
+    def _set_up(self, spec: Spec, view: View, key: str, interrupt: Interrupt) -> str:
+        """Run the spec's setup in the view; what went wrong, or ""."""
+        with self._enclosure.of_setup(view.path) as (launch, refused), self._started_by(launch):
+            trouble = run_setup(spec, self._products, view, key, lambda argv: self._setup(argv, view, interrupt))
+        return "\n".join([trouble, *refused]) if trouble else ""
+
+    def _results(self, spec: Spec, view: View, interrupt: Interrupt, notes: list[str]) -> tuple[CheckResult, ...]:
+        with (
+            _private_directory(self._scratch) as results,
+            self._started_by(self._enclosure.of_view(view.path, (results, *view.linked))),
+        ):
+            return self._with_services(spec, view, results, interrupt, notes)
+
+    @contextmanager
+    def _started_by(self, launch: Launcher) -> Generator[None]:
+        """Start programs this way, and end them all."""
+        self._commands = _commands(self._scratch, self._env, launch)
+        try:
+            yield
+        finally:
+            self._commands.host.close()
+
+    def _with_services(
+        self, spec: Spec, view: View, results_root: Path, interrupt: Interrupt, notes: list[str]
+    ) -> tuple[CheckResult, ...]:
         started: list[Program] = []
         try:
             for service in spec.services:
@@ -126,7 +146,7 @@ class SpecChecks:
                     results.append(self._none(check, INTERRUPTED))
                     continue
                 try:
-                    results.append(self._check(check, view, interrupt))
+                    results.append(self._check(check, view, results_root, interrupt))
                 except (OSError, WorkspaceError) as error:
                     # A check may have taken the view, or its own results, from under the next step.
                     results.append(self._none(check, f"could not be run: {error}"))
@@ -140,8 +160,8 @@ class SpecChecks:
             for program in reversed(started):
                 program.stop(grace_s=_SERVICE_GRACE_S)
 
-    def _check(self, check: Check, view: View, interrupt: Interrupt) -> CheckResult:
-        with self._results_directory() as results:
+    def _check(self, check: Check, view: View, results_root: Path, interrupt: Interrupt) -> CheckResult:
+        with _private_directory(results_root) as results:
             argv = tuple(word.replace(RESULTS, str(results)) for word in check.argv)
             program = names.program_of_tests(check.argv)
             report = check.report.replace(RESULTS, str(results))
@@ -213,18 +233,6 @@ class SpecChecks:
             tail=tail_of(ran, [*([ran.trouble] if ran.trouble else []), *trouble.splitlines()], vault=self._vault),
         )
 
-    @contextmanager
-    def _results_directory(self) -> Generator[Path]:
-        """A directory nobody could know before, mode 0700, gone afterwards."""
-        # A path that a shell would take apart cannot stand in a check's text.
-        plain = shlex.quote(str(self._scratch)) == str(self._scratch)
-        folder = self._scratch if plain else None
-        path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=folder)).resolve()
-        try:
-            yield path
-        finally:
-            remove(path)
-
 
 def _with_report(argv: tuple[str, ...], report: str) -> tuple[str, ...]:
     if argv[:2] == names.SHELL:
@@ -255,9 +263,21 @@ def _beneath(path: Path, root: Path) -> bool:
         return False
 
 
-def _commands(scratch: Path, env: Mapping[str, str]) -> Commands:
+@contextmanager
+def _private_directory(above: Path) -> Generator[Path]:
+    """A directory nobody could know before, mode 0700, gone afterwards."""
+    # A path that a shell would take apart cannot stand in a check's text.
+    plain = shlex.quote(str(above)) == str(above)
+    path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=above if plain else None)).resolve()
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
+def _commands(scratch: Path, env: Mapping[str, str], launch: Launcher = unwalled) -> Commands:
     """What starts the programs of one run's checks; their mark is the same after a crash."""
-    return Commands(env, leftovers.tag("checks", scratch))
+    return Commands(env, leftovers.tag("checks", scratch), launch=launch)
 
 
 def free(scratch: Path) -> None:

@@ -48,7 +48,8 @@ _MOST_ENTRIES = 20_000
 class View:
     """A scoring view that stands. `left_out` says `path: why`.
 
-    `paths` are its files as the tree has them, of which the `trusted` ones may skip a test.
+    `paths` are its files as the tree has them, of which the `trusted` ones may skip a test. `linked` are the folders of
+    the workspace that links of the view lead to.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class View:
     self_tested: bool
     notes: tuple[str, ...]
     trusted: frozenset[str]
+    linked: tuple[Path, ...] = ()
 
     def may_skip(self, place: str) -> bool:
         """Whether a skip asked for at this file counts as one: not when the file is the agent's own code."""
@@ -188,6 +190,7 @@ class ViewBuilder:
             self_tested=steering.own_tests(protected, kept),
             notes=tuple(notes),
             trusted=protected.paths,
+            linked=tuple(self._workspace.root.resolve() / folder for folder in linked),
         )
 
     def _foreign(self, spec: Spec, protected: Protection, base: str) -> frozenset[str]:

@@ -126,5 +126,6 @@ def run_checks(world: World, recorder: Recorder) -> None:
             foreign=tuple(path for path in differing if path not in agents),
             left_out=verdict.left_out,
             self_tested=verdict.self_tested,
+            sandbox=verdict.sandbox,
         )
     )
