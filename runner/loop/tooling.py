@@ -79,6 +79,8 @@ def _finished(started: ToolStarted, outcome: ToolOutcome, seconds: float) -> Too
 def recover(started: ToolStarted, world: World, recorder: Recorder) -> None:
     """After a crash: what is left of the tool is ended; what is safe runs again, the rest is told as interrupted."""
     outcome = world.tools.recover(started)
+    if outcome is None and started.approval:
+        outcome = ToolOutcome(text=_USED_UP, ok=False, interrupted=True)
     if outcome is None:
         prepared = world.tools.prepare(started.call)
         if isinstance(prepared, str):
@@ -88,3 +90,6 @@ def recover(started: ToolStarted, world: World, recorder: Recorder) -> None:
     if started.effect is not Effect.READS:
         trees.attribute("agent", world, recorder)
     recorder.record(_finished(started, outcome, 0.0))
+
+
+_USED_UP = "interrupted: runner was ended as this began, and its approval was for that one start. Look, then ask again."
