@@ -43,7 +43,8 @@ class Mount:
 
 def launch(plan: Plan, program: Path, env: Mapping[str, str]) -> Launch:
     """How the host is started behind walls, as the plan's places are at this moment."""
-    argv = [str(program), "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"]
+    # not --die-with-parent: that is the thread's end, not runner's; the host hears of the latter by its socket
+    argv = [str(program), "--unshare-all", "--new-session", "--as-pid-1"]
     if plan.network == "open":
         argv.append("--share-net")
     for said, path in places.links():
@@ -59,7 +60,10 @@ def launch(plan: Plan, program: Path, env: Mapping[str, str]) -> Launch:
     inner = (os.path.realpath(sys.executable), "-I", "-S", *plan.forwarder, str(HOST))
     known = {"TMPDIR": _TEMPORARY[0], "HOME": plan.user_home, **plan.variables}
     orders = (*(f"set={name}={value}" for name, value in known.items()), *plan.limits.orders(plan.writes))
-    return Launch(argv=(*argv, "--remount-ro", "/", "--remount-ro", "/dev", "--", *inner, *orders), env=env)
+    # root owns the settings of the kernel in there, in whatever namespace
+    closed = ("/", "/dev", *(("/proc",) if os.geteuid() == 0 else ()))
+    argv += (word for place in closed for word in ("--remount-ro", place))
+    return Launch(argv=(*argv, "--", *inner, *orders), env=env)
 
 
 def find(path: str, *, outside: Path) -> Path | None:
@@ -76,7 +80,8 @@ def find(path: str, *, outside: Path) -> Path | None:
 
 def trouble(program: Path) -> str:
     """Why it cannot build walls here, in its own words; "" where it can."""
-    argv = (*(str(program), "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"), "/bin/true")
+    namespaces = ("--unshare-all", "--as-pid-1", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
+    argv = (str(program), *namespaces, "--perms", "0700", "--size", "4096", "--tmpfs", "/tmp", "/bin/true")  # noqa: S108
     try:
         done = subprocess.run(
             argv, env={}, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_S, check=False
@@ -126,9 +131,7 @@ def _mounts(plan: Plan) -> Iterator[Mount]:
         yield Mount("--bind", plan.proxy, plan.proxy)
     writable = _writable(plan)
     guarded = _guarded(plan)
-    for path in plan.read_only:
-        if path not in guarded and path.exists():
-            yield _read_only(path)
+    yield from (_read_only(path) for path in plan.read_only if path.exists() and not _inside(path, writable))
     for path in writable:
         yield Mount("--bind", path, path)
     chosen = sorted(guarded)[:MOST]
@@ -137,9 +140,7 @@ def _mounts(plan: Plan) -> Iterator[Mount]:
             yield Mount("--bind", above, above)
     for path in chosen:
         yield _read_only(path) if guarded[path] else _hidden(path)
-    for path in plan.hidden:
-        if path not in guarded and path.exists():
-            yield _hidden(path)
+    yield from (_hidden(path) for path in plan.hidden if path.exists() and not _inside(path, writable))
 
 
 def _guarded(plan: Plan) -> dict[Path, bool]:
@@ -152,7 +153,7 @@ def _guarded(plan: Plan) -> dict[Path, bool]:
 
     def inside(paths: Iterable[Path]) -> Iterator[Path]:
         for path in paths:
-            if any(each in path.parents for each in writable):
+            if _inside(path, writable):
                 above = path.parent
                 if above not in straight:
                     straight[above] = Path(os.path.realpath(above)) == above
@@ -168,10 +169,13 @@ def _writable(plan: Plan) -> tuple[Path, ...]:
     return tuple(path for path in plan.writes if path != plan.home)
 
 
+def _inside(path: Path, directories: tuple[Path, ...]) -> bool:
+    return any(each in path.parents for each in directories)
+
+
 def _between(path: Path, writable: tuple[Path, ...]) -> Iterator[Path]:
     """The directories between a path and the writable one it lies in, the outermost first."""
-    above = [each for each in path.parents if any(one in each.parents for one in writable)]
-    return reversed(above)
+    return reversed([each for each in path.parents if _inside(each, writable)])
 
 
 def _below(path: Path, plan: Plan) -> bool:

@@ -391,7 +391,8 @@ def main() -> None:
     if _prctl is not None:
         # What a killed keeper leaves must not look like a stranger's.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+        # the first process of a namespace takes everything in it along
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if os.getpid() == 1 else signal.SIGCONT, 0, 0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers: their sockets say how it went
     requests = socket.socket(fileno=CONTROL)
     watch = Watch(sys.argv[1:])

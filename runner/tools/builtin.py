@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 from runner.events.facts import ToolStarted
 from runner.ports import Interrupt, Prepared, ToolDefinition, ToolOutcome
 from runner.sandbox import leftovers
-from runner.sandbox.process import Commands
+from runner.sandbox.process import Commands, Launch, unwalled
 from runner.secrets import withheld_in
 from runner.tools import writing
 from runner.tools.arguments import DEFINITIONS, Arguments, ArgumentsError, read
@@ -61,6 +61,7 @@ class BuiltinTools:
     alone, outside the workspace; its path is also how a later process recognises what commands of this run left.
     `spec_path` is the spec's file: inside `root`, `tick` edits it through `tick(text, item) -> new text or None`;
     otherwise `on_tick(item)` decides and gives None, or the reason there is nothing to tick.
+    `launch` starts the process that starts commands, behind the walls that `sandbox` names.
     `output_limit` is in characters; time-outs are in seconds. `on_output` hears commands while they run, unmasked.
     """
 
@@ -78,12 +79,14 @@ class BuiltinTools:
         command_timeout_s: int = 600,
         idle_timeout_s: int = 300,
         on_output: Callable[[bytes], None] | None = None,
+        launch: Callable[[Mapping[str, str]], Launch] = unwalled,
+        sandbox: str = "",
     ) -> None:
         self._root = root.resolve()
         self._vault = vault
         self._artefacts = Artefacts(artefacts)
         self._reader = Reader(self._root, vault, self._artefacts, output_limit)
-        self._commands = Commands(env, leftovers.tag("tools", artefacts.resolve()))
+        self._commands = Commands(env, leftovers.tag("tools", artefacts.resolve()), launch=launch)
         self._settings = Settings(
             vault=vault,
             artefacts=self._artefacts,
@@ -92,6 +95,7 @@ class BuiltinTools:
             idle_s=idle_timeout_s,
             on_output=on_output,
         )
+        self._sandbox = sandbox
         self._background: dict[str, Background] = {}
         self._tick, self._on_tick = tick, on_tick
         self._spec = self._inside(spec_path)
@@ -205,6 +209,7 @@ class BuiltinTools:
             started_ticks=leftovers.start_ticks(command.pid),
             boot_id=leftovers.boot_id(),
             background=arguments.flag("background"),
+            sandbox=self._sandbox,
         )
         timeout_s = arguments.number("timeout_s")
         if arguments.flag("background"):

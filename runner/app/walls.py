@@ -1,0 +1,124 @@
+"""The walls of a run: which there are here, what is said where there are none, and what they let in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from runner.app import wallplan
+from runner.app.wallplan import Ground
+from runner.config import Settings
+from runner.errors import ConfigError
+from runner.policy.book import Rulebook, SandboxRules
+from runner.sandbox import walls
+from runner.sandbox.plan import Plan
+from runner.sandbox.process import Launch, unwalled
+
+RECORDED = "recorded"
+ACCEPTED = "unsandboxed:accepted"
+"""The topic of the note that somebody at a terminal accepted a run without walls."""
+UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
+FALLBACK = "tools are held by Landlock and seccomp, which hold less than bubblewrap"
+_QUESTION = "There is no sandbox here: commands of the model would run as this user, with its network and HOME."
+_FIX = "install bubblewrap (apt install bubblewrap), run as an ordinary user, or accept it: --sandbox none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What holds the commands of a run: `bubblewrap`, `landlock`, `none`, or `recorded` (none, and only recordings).
+
+    `accepted` = somebody at this terminal accepted that it is none.
+    """
+
+    name: str
+    backend: walls.Backend
+    accepted: bool = False
+
+    @property
+    def walled(self) -> bool:
+        return self.backend.name != walls.NONE
+
+    def sandboxed(self, rules: SandboxRules) -> bool:
+        """Whether a policy may take commands for held: they are, or are a recording's, or a person answers for them."""
+        return self.walled or self.name == RECORDED or rules.accept_unsandboxed
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """What the user, and the record, must be told, by topic."""
+        if self.name == RECORDED:
+            return (("unsandboxed", "unsandboxed: recorded commands only"),)
+        if self.walled:
+            weaker = self.backend.name == walls.LANDLOCK
+            return (("sandbox", f"{FALLBACK} ({self.backend.missing})"),) if weaker else ()
+        accepted = ((ACCEPTED, "accepted at the terminal: no sandbox for this run"),) if self.accepted else ()
+        return (("unsandboxed", UNSANDBOXED), *accepted)
+
+
+def choose(
+    settings: Settings,
+    rules: SandboxRules,
+    workspace: Path,
+    *,
+    recorded: bool,
+    accepted: bool = False,
+    ask: Callable[[str], bool] | None = None,
+) -> Choice:
+    """What holds the commands of a run here. Raises ConfigError (exit 2) with the fix where nothing does.
+
+    `recorded` = only recordings answer; `accepted` = the run was accepted without a sandbox before; `ask` asks somebody
+    at this terminal, None where nobody is.
+    """
+    wanted = settings.sandbox
+    if wanted.value == walls.NONE:
+        if rules.required:
+            msg = f"the policy requires a sandbox, and {wanted.place} says none"
+            raise ConfigError(msg, hint=_FIX.rpartition(", or")[0])
+        return Choice(name=walls.NONE, backend=walls.Backend(name=walls.NONE))
+    among = [name for name in walls.BACKENDS if name in rules.backends and wanted.value in {"auto", name}]
+    if not among:
+        allowed = " or ".join(rules.backends) or "none at all"
+        raise ConfigError(f"the policy allows no sandbox but {allowed}, and {wanted.place} says {wanted.value}")
+    env = settings.tool_env()
+    probe = Plan(
+        workspace=workspace.resolve(),
+        user_home=wallplan.user_home(env),
+        run_as=settings.sandbox_user.value or rules.run_as,
+    )
+    backend = walls.choose(probe, settings.environ.get("PATH", os.defpath), among)
+    if backend.name != walls.NONE:
+        return Choice(name=backend.name, backend=backend)
+    if wanted.value == "auto" and not rules.required:
+        if recorded:
+            return Choice(name=RECORDED, backend=backend)
+        if accepted or (ask is not None and ask(f"{_QUESTION} ({backend.missing})")):
+            return Choice(name=walls.NONE, backend=backend, accepted=True)
+    raise ConfigError(f"nothing here can hold the model's commands: {backend.missing}", hint=_FIX)
+
+
+class Walls:
+    """The walls of one run. Their plan is made once, when the first command is wanted."""
+
+    def __init__(self, choice: Choice, settings: Settings, rulebook: Rulebook, ground: Callable[[], Ground]) -> None:
+        self.choice = choice
+        self._settings, self._rulebook, self._ground = settings, rulebook, ground
+
+    @property
+    def name(self) -> str:
+        """As a run records it."""
+        return self.choice.name
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What commands may see and do."""
+        ground, env = self._ground(), self._settings.tool_env()
+        if ground.home is not None:
+            wallplan.furnish(ground.home, env)
+        made = wallplan.plan(ground, env, self._rulebook.sandbox, self._rulebook.paths)
+        return replace(made, run_as=self._settings.sandbox_user.value or made.run_as)
+
+    def launch(self, env: Mapping[str, str]) -> Launch:
+        """How the host of the run's commands is started."""
+        return self.choice.backend.launch(self.plan, env) if self.choice.walled else unwalled(env)
