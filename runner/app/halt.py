@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from runner.app import drive
@@ -181,19 +182,23 @@ def _stand_still(
         if complete and not left:
             break
         late = time.monotonic() - began >= ANSWER_S
+        living = cache(leftovers.tagged)
         for one in left:
-            _look(one, reading, clerk, late=late)
+            _look(one, reading, clerk, living, late=late)
         time.sleep(_LOOK_S)
     reading.close()
 
 
-def _look(one: _Stopping, reading: Database, clerk: _Clerk, *, late: bool) -> None:
+_Living = Callable[[], dict[str, leftovers.Tagged]]
+
+
+def _look(one: _Stopping, reading: Database, clerk: _Clerk, living: _Living, *, late: bool) -> None:
     """See where a run is, and do the next thing for it."""
     row = journal.find_run(reading, one.run)
     driven = is_held(one.lease)
     one.alone_at = None if driven else one.alone_at or time.monotonic()
     ended = row.summary.get("status") == "ended"
-    if (ended or not driven) and _is_swept(one, late=late) and ended:
+    if (ended or not driven) and _is_swept(one, living(), late=late) and ended:
         how = "killed" if one.killed else "ended" if one.ending.is_set() else "stopped"
         one.result = Halted(run=one.run, how=how)
     elif ended or one.ending.is_set():
@@ -209,12 +214,13 @@ def _look(one: _Stopping, reading: Database, clerk: _Clerk, *, late: bool) -> No
         _kill(one)
 
 
-def _is_swept(one: _Stopping, *, late: bool) -> bool:
+def _is_swept(one: _Stopping, living: dict[str, leftovers.Tagged], *, late: bool) -> bool:
     """Whether nothing is left of what its commands started; what nobody ends in time is killed."""
-    found = leftovers.tagged(one.tags)
-    one.left = tuple(leftovers.command_line(pid) for pid in sorted(found.commands))
-    if found and (late or (one.alone_at is not None and time.monotonic() - one.alone_at >= _KEEPERS_S)):
-        found.kill()
+    found = [living[tag] for tag in one.tags if tag in living]
+    one.left = tuple(leftovers.command_line(pid) for each in found for pid in sorted(each.commands))
+    if late or (one.alone_at is not None and time.monotonic() - one.alone_at >= _KEEPERS_S):
+        for each in found:
+            each.kill()
     return not found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -96,32 +97,30 @@ class Tagged:
     commands: frozenset[int]
     keepers: frozenset[int]
 
-    def __bool__(self) -> bool:
-        return bool(self.commands or self.keepers)
-
     def kill(self) -> None:
         """Kill as far as it was seen; keepers only once they keep nothing: orphans come to them."""
         for pid in self.commands or self.keepers:
             _kill(pid)
 
 
-def tagged(tags: Collection[str]) -> Tagged:
-    """Look at all processes once for those of these tags."""
-    keepers: set[int] = set()
-    commands: set[int] = set()
-    marks = [(b"\0RUNNER_KEEPER=%s\0" % one, b"\0RUNNER_TOOL=%s." % one) for one in map(os.fsencode, tags)]
+_MARK = re.compile(rb"\0RUNNER_(?:(KEEPER)|TOOL)=([0-9a-f]{16})(?=[.\0])")
+
+
+def tagged() -> dict[str, Tagged]:
+    """What lives of any tag, by tag, in one look at all processes."""
+    found: dict[str, tuple[set[int], set[int]]] = {}
     for pid in _processes():
         try:
             environment = b"\0" + (_PROC / str(pid) / "environ").read_bytes()
         except OSError:
             continue
-        for keeper, command in marks:
-            if keeper in environment:
-                keepers.add(pid)
-            elif command in environment:
-                commands.add(pid)
-    commands |= {below for keeper in keepers for below in descendants(keeper)}
-    return Tagged(frozenset(commands - keepers), frozenset(keepers))
+        if (mark := _MARK.search(environment)) is not None:
+            commands, keepers = found.setdefault(mark[2].decode(), (set(), set()))
+            (keepers if mark[1] else commands).add(pid)
+    return {
+        name: Tagged(frozenset(commands.union(*map(descendants, keepers)) - keepers), frozenset(keepers))
+        for name, (commands, keepers) in found.items()
+    }
 
 
 def descendants(ancestor: int) -> list[int]:
