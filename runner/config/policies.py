@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.config.place import expanded
 from runner.errors import ConfigError, closest
-from runner.policy import signing
+from runner.policy import examples, signing
 from runner.policy.book import Rulebook
 from runner.policy.document import MAX_BYTES, Document, is_policy, parse
 from runner.policy.merge import merge
@@ -37,10 +37,12 @@ def load(
     `project` are files of checkpoint 0 by their path in the workspace. With `workspace`, files inside it are refused
     where only somebody else may write. Raises ConfigError with file, line and column for whatever cannot be used.
     """
-    documents = organisation(environ, workspace=workspace, org=org)
-    documents.append(chosen_document(chosen, workspace=workspace))
+    documents, tried = organisation(environ, workspace=workspace, org=org), chosen_document(chosen, workspace=workspace)
     mine, notes = of_project(project or {})
-    merged = merge([*documents, *mine], home=environ.get("HOME", ""))
+    # the examples of the shipped ones are tried by our own tests
+    theirs = [tried] if tried.source.path == chosen else []
+    examples.check([rule for each in (*documents, *theirs, *mine) for rule in each.rules])
+    merged = merge([*documents, tried, *mine], home=environ.get("HOME", ""))
     return replace(merged, notes=(*merged.notes, *notes)) if notes else merged
 
 

@@ -75,6 +75,7 @@ class Example:
     tool: str
     args: Mapping[str, object]
     place: str
+    column: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,15 +28,23 @@ class _TooSlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A rule with its closures. `of` names the programs it speaks of (None: of whole calls)."""
+    """A rule with its closures. `of` names the programs it speaks of (None: of whole calls), `order` is its number."""
 
     rule: Rule
+    order: int
     speaks: matchers.Matcher
     excepted: tuple[matchers.Matcher, ...]
     of: tuple[str, ...] | None
 
     def matches(self, facts: Facts, program: Program | None) -> bool:
         return self.speaks(facts, program) and not any(each(facts, program) for each in self.excepted)
+
+    def speaks_of(self, facts: Facts) -> bool:
+        """Whether it matches a call, or a program that the call runs or may run."""
+        if not about(self.rule, facts.tool):
+            return False
+        asked = (None,) if self.of is None else (*facts.programs, *facts.suspects)
+        return any(self.matches(facts, program) for program in asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +80,20 @@ class _Index:
     any_program: list[Compiled] = field(default_factory=list[Compiled])
 
 
-def compile_rule(rule: Rule, home: str) -> Compiled:
+def compile_rule(rule: Rule, home: str, order: int = 0) -> Compiled:
     """Make a rule ready to be asked."""
     certain = rule.ruling is Ruling.ALLOW
     command = rule.conditions.command
     return Compiled(
         rule,
+        order,
         matchers.matcher(rule.conditions, certain=certain, home=home),
         tuple(matchers.matcher(each, certain=not certain, home=home) for each in rule.unless),
         None if command is None else command.programs,
     )
 
 
-def speaks_of(rule: Rule, tool: str) -> bool:
+def about(rule: Rule, tool: str) -> bool:
     """Whether a rule is about a tool. What holds for `shell` holds for `run`: the same programs, without a shell."""
     return any(patterns.word(name)(tool) or (name == "shell" and tool == "run") for name in rule.tools)
 
@@ -130,7 +139,7 @@ class Decider:
         )
 
     def _decide(self, facts: Facts, asked: list[Compiled]) -> Decision:
-        found = list(self._built_in(facts))
+        spoken: dict[int, _Found] = {}
         covered = _Covered(facts)
         ends = time.thread_time() + MOST_S
         for count, (compiled, program) in enumerate(self._speaking(facts)):
@@ -142,11 +151,14 @@ class Decider:
             rule = compiled.rule
             if rule.ruling is Ruling.ALLOW and not covered.by(rule, program):
                 continue
-            found.append((_match(rule), rule.reason, self._gate(rule)))
+            spoken[compiled.order] = (_match(rule), rule.reason, self._gate(rule))
         asked.clear()
         if time.thread_time() > ends:
             raise _TooSlowError
-        return self._answer(facts, _distinct(found), covered)
+        # a rule's own words tell more than a list of paths does
+        found = [spoken[order] for order in sorted(spoken)]
+        found += self._built_in(facts)
+        return self._answer(facts, found, covered)
 
     def _gate(self, rule: Rule) -> str:
         return (rule.gate or self._defaults.gate) if rule.ruling is Ruling.ASK else ""
@@ -219,7 +231,7 @@ class Decider:
     def _indexed(self, tool: str) -> _Index:
         index = _Index()
         for compiled in self._rules:
-            if not speaks_of(compiled.rule, tool):
+            if not about(compiled.rule, tool):
                 continue
             if compiled.of is None:
                 index.calls.append(compiled)
@@ -290,12 +302,3 @@ def _builtin(name: str, ruling: Ruling, reason: str) -> _Found:
 def _placed(place: Place, ruling: Ruling, reason: str, gate: str) -> _Found:
     match = Match(rule=place.name, place=place.at, ruling=ruling, layer=place.layer)
     return match, reason, gate if ruling is Ruling.ASK else ""
-
-
-def _distinct(found: list[_Found]) -> list[_Found]:
-    """One match per rule: several programs of a call may meet the same."""
-    return list(
-        {
-            (match.rule, match.place, match.ruling): (match, reason, gate) for match, reason, gate in reversed(found)
-        }.values()
-    )[::-1]

@@ -77,7 +77,7 @@ def _of_call(found: Conditions, *, certain: bool, home: str) -> tuple[OfCall, ..
     if found.hosts:
         tests.append(_hosts(found.hosts, certain=certain))
     if found.when:
-        tests.append(expressions.compiled(found.when))
+        tests.append(expressions.compiled(found.when, certain=certain))
     return tuple(tests)
 
 

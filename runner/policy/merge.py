@@ -306,7 +306,9 @@ def _book(
         deny_read=texts("paths.deny_read"),
     )
     defaults = _defaults(documents, effective, paths, str(value("approvals.default") or OWN_GATE))
-    decide = compiled.Decider([compiled.compile_rule(rule, home) for rule in rules], defaults, digest, home)
+    decide = compiled.Decider(
+        [compiled.compile_rule(rule, home, order) for order, rule in enumerate(rules)], defaults, digest, home
+    )
     sandboxed = {
         name: value(f"sandbox.{name}")
         for name in ("backends", "run_as", "caches")

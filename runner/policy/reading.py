@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from runner.policy import expressions, patterns
 from runner.policy.book import Command, Conditions, Example, Pattern, Rule
+from runner.policy.grammar import WrongError
 from runner.spec import fields
 from runner.spec.frontmatter import Map, Node, Place, Scalar, Seq
 from runner.values import Ruling
@@ -205,7 +206,7 @@ def _when(node: Node) -> str:
         raise fields.wrong(node, "when is not an expression", 'write e.g. when: "call.args.amount > 500.0"')
     try:
         expressions.check(node.text)
-    except expressions.WrongError as error:
+    except WrongError as error:
         # inside plain text, and text in quotes without escapes, the column can be told
         at = node.at
         quote = 0 if node.plain else 1
@@ -291,13 +292,13 @@ _SUBJECT: Mapping[str, str] = {
 
 def example(node: Node, name: str, tool: str) -> Example:
     """A call: `{tool, args}`, `{tool, command}`, or a text: the shell's command, or the path another tool is given."""
-    place = f"{node.at.path}:{node.at.line}"
+    place, column = f"{node.at.path}:{node.at.line}", node.at.column
     if isinstance(node, Scalar):
         if node.is_empty:
             raise fields.wrong(node, f"{name} is not a call", "write the command's text")
         if tool == "run":
-            return Example("shell", {"command": node.text}, place)
-        return Example(tool, {_SUBJECT.get(tool, "path"): node.text}, place)
+            return Example("shell", {"command": node.text}, place, column)
+        return Example(tool, {_SUBJECT.get(tool, "path"): node.text}, place, column)
     table = fields.mapping(node, name, ("tool", "args", *_FLAT), example="{tool: shell, command: git push}")
     chosen, args = table.get("tool"), table.get("args")
     called = tool if chosen is None else _tool(chosen, f"{name}.tool")
@@ -305,7 +306,7 @@ def example(node: Node, name: str, tool: str) -> Example:
         raise fields.wrong(args, f"{name}.args is not a mapping", "write args: {path: notes.txt}")
     given = {} if args is None else {key.text: _argument(value) for key, value in args.entries}
     flat = {key.text: _argument(value) for key, value in table.entries if key.text in _FLAT}
-    return Example(called, {**given, **flat}, place)
+    return Example(called, {**given, **flat}, place, column)
 
 
 _FLAT = ("command", "argv", "path", "pattern")
