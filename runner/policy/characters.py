@@ -12,6 +12,11 @@ _UNSEEN = re.compile(
 )
 
 
+def names(text: str) -> frozenset[str]:
+    """The words of a list written as one text."""
+    return frozenset(text.split())
+
+
 def refused(text: str) -> str:
     """Why no text may hold what this one holds: "" or the control character, named."""
     found = _CONTROL.search(text)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import posixpath
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, cast
 
 from runner.policy import characters, hosts, touched, wrappers
+from runner.policy.characters import names
 from runner.policy.flags import flags_of, subcommands_of
 from runner.policy.shell import Opaque, Word, read_shell
 from runner.policy.suspects import search
 from runner.values import NanoUsd
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
-_KNOWN = frozenset("read_file list_files search_text output stop write_file edit_file tick run shell".split())
+_KNOWN = names("read_file list_files search_text output stop write_file edit_file tick run shell")
 _RISK = {"reads": "low", "writes": "medium", "commands": "medium"}
 _HARMLESS = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"))
+_STANDARD = frozenset(
+    ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin")
+)
+_WRAPS = frozenset(("argv", "shell", "stdin"))
 _MOST_DIRECTORIES = 8
 _MOST_SUBCOMMANDS = 8
 _PIPED = Word(text="…", glob="*")
@@ -31,7 +37,8 @@ class Program:
     `name` is the plain name only where the name leads to the tools' own PATH; a program of the workspace (`inside`)
     or of an unusual directory is named by its path. `flags` are exploded: `-rf` gives `-r` and `-f` beside `-rf`,
     `--a=b` gives `--a`. `literal` is False where a pattern may still become a flag: a rule that looks at flags or
-    words cannot allow it. `globs` are patterns among its words. `via` are the wrappers it was found in, outermost first.
+    words cannot allow it. `globs` are patterns among its words. `via` are the wrappers it was found in, outermost
+    first.
     """
 
     name: str
@@ -173,7 +180,7 @@ class _Gatherer:
         if self._refused:
             return
         self._unclear(next((why for word in argv if (why := characters.unseen(word))), ""))
-        self._command([Word(text=word, bare=False) for word in argv], shell=False)
+        self._command([Word(text=word, bare=False) for word in argv])
         self._tighten([], [argv])
 
     def _unclear(self, why: str) -> None:
@@ -188,22 +195,22 @@ class _Gatherer:
         for command in read.commands:
             for redirect in command.redirects:
                 self._redirect(redirect.operator, self._told(redirect.target))
-            self._command(list(command.words), shell=True)
+            self._command(list(command.words))
 
-    def _command(self, words: list[Word], *, shell: bool) -> None:
+    def _command(self, words: list[Word]) -> None:
         """One program's words, wrappers unwrapped: iterative, as they may nest as deep as the text is long."""
         todo = [words]
         while todo and not self._opaque:
             words = todo.pop(0)
             argv = tuple(self._told(word) for word in words)
-            if shell and argv[0] == "cd":
+            if argv[0] == "cd":
                 self._changed_directory(words)
                 self._add(words, argv)
                 continue
             self._unclear(wrappers.hidden(argv))
             inner = tuple(wrappers.inside(argv))
-            if wrappers.base(argv[0]) not in wrappers.TRANSPARENT or not inner:
-                self._add(words, argv)
+            if not (inner and wrappers.is_transparent(argv)):
+                self._add(words, argv, wraps=any(one.kind in _WRAPS for one in inner))
             for one in inner:
                 if not one.sure and one.kind != "code":
                     self._unclear(f"{argv[0]}, which may run another program")
@@ -218,8 +225,6 @@ class _Gatherer:
                     todo.append(kept if same else [Word(text=word, bare=False) for word in one.argv])
                     if argv[0].endswith("xargs"):
                         todo[-1] = [*todo[-1], _PIPED]
-            # builtins are the shell's alone
-            shell = False
 
     def _told(self, word: Word) -> str:
         return self._around.home + word.text[1:] if word.tilde else word.text
@@ -235,7 +240,7 @@ class _Gatherer:
         if len(self._cwds) > _MOST_DIRECTORIES:
             self._unclear("too many changes of directory")
 
-    def _add(self, words: list[Word], argv: tuple[str, ...]) -> None:
+    def _add(self, words: list[Word], argv: tuple[str, ...], *, wraps: bool = False) -> None:
         globs = tuple(word.glob for word in words if word.glob)
         # what begins with a wildcard may come out as a flag
         literal = not any(glob[0] in "*?[" for glob in globs) and _PIPED not in words
@@ -243,7 +248,11 @@ class _Gatherer:
         sure = len(found) == 1 and not any(word.glob and word.text == found[0] for word in words)
         program = self._program(argv, literal=literal, globs=globs, subcommand=found[0] if sure else "")
         self._programs[program] = None
-        self._touch(argv, program.subcommand, {word.text: word.glob for word in words if word.glob})
+        if program.inside:
+            # it may be named like what a rule denies
+            self._suspect((program.path.rpartition("/")[2], *argv[1:]), ())
+        if not wraps:
+            self._touch(argv, program.subcommand, {word.text: word.glob for word in words if word.glob})
 
     def _program(
         self,
@@ -259,8 +268,8 @@ class _Gatherer:
         name = argv[0]
         if "/" in name and not inside and path:
             # /usr/bin/git is git where git leads there
-            plain = name.rpartition("/")[2]
-            if self._around.program(plain, self._cwd)[0] == path:
+            directory, _, plain = path.rpartition("/")
+            if directory in _STANDARD or self._around.program(plain, self._cwd)[0] == path:
                 name = plain
         elif inside:
             name = self._around.path(name if "/" in name else path, self._cwds[0])[0]
@@ -309,7 +318,8 @@ class _Gatherer:
                     via=via,
                 )
                 self._suspects[program] = None
-                self._touch(argv, subcommand, {})
+                if not any(one.kind in _WRAPS for one in wrappers.inside(argv)):
+                    self._touch(argv, subcommand, {})
 
     # ---- paths and hosts ---------------------------------------------------------------------------------
 
@@ -345,6 +355,10 @@ class _Gatherer:
         for cwd in self._cwds:
             path, inside = self._around.path(text, cwd)
             self._paths[way][path] = None
+            named = _join(cwd, text)
+            if not named.startswith(("/", "../")) and named != "..":
+                # what it is called, where it leads elsewhere
+                self._paths[way][unicodedata.normalize("NFC", named)] = None
             if not inside and path not in _HARMLESS:
                 self._outside[path] = None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from runner.policy.characters import names
+
 _GIT_LONE = (
     "-p --paginate -P --no-pager --bare --no-replace-objects --no-lazy-fetch --no-optional-locks --no-advice "
     "--literal-pathspecs --glob-pathspecs --noglob-pathspecs --icase-pathspecs --version --help -v -h"
@@ -45,8 +47,8 @@ _LONE: Mapping[str, str] = {
     "systemctl": "--user --system --no-pager -q --quiet --no-block --now -f --force",
     "uv": "-q --quiet -v --verbose -n --no-cache --offline --no-progress",
 }
-_WITH_VALUE = {name: frozenset(text.split()) for name, text in _VALUED.items()}
-_WITHOUT = {name: frozenset(text.split()) for name, text in _LONE.items()}
+_WITH_VALUE = {name: names(text) for name, text in _VALUED.items()}
+_WITHOUT = {name: names(text) for name, text in _LONE.items()}
 
 
 def flags_of(argv: Sequence[str]) -> tuple[str, ...]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from runner.policy.characters import names
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/@'\"]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:?#'\"<>)]+)")
 _SCP = re.compile(r"^(?:[\w.+-]+@)?([A-Za-z0-9][A-Za-z0-9.-]*):(?!//)(?!\\)")
 _DEVICE = re.compile(r"/dev/(?:tcp|udp)/([^/\s]+)")
 _NAME = re.compile(
     r"^(?:[\w.+-]+@)?(\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+\]?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+|localhost)(?::\d+)?(?:/.*)?$"
 )
-_FIRST = frozenset("ssh nc ncat netcat telnet ftp sftp socat mosh".split())
-_ANY = frozenset(
-    "ping ping6 dig host nslookup traceroute tracepath mtr whois nmap curl wget http https xh aria2c lynx w3m links "
-    "httpie openssl".split()
+_FIRST = names("ssh nc ncat netcat telnet ftp sftp socat mosh")
+_ANY = names(
+    "ping ping6 dig host nslookup traceroute tracepath mtr whois nmap curl wget http https xh aria2c lynx "
+    "w3m links httpie openssl"
 )
-_COPIES = frozenset("scp rsync sftp git".split())
+_COPIES = names("scp rsync sftp git")
 
 
 def hosts_in(text: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from runner.policy import scripts
+from runner.policy.characters import names
 
 Found: TypeAlias = tuple[str, Sequence[str], bool]
 """Kind (argv, also, shell, code), the words, and whether that is certain."""
@@ -18,7 +19,8 @@ _SHELL_OPTIONS: Mapping[str, str] = {
     "newgrp": "-c",
     "script": "-c --command",
     "flock": "-c --command",
-    "tar": "--to-command -I --use-compress-program --rsh-command -F --info-script --new-volume-script --checkpoint-action",
+    "tar": "--to-command -I --use-compress-program --rsh-command -F --info-script --new-volume-script "
+    "--checkpoint-action",
     "gtar": "--to-command -I --use-compress-program --checkpoint-action",
     "bsdtar": "--use-compress-program",
     "rsync": "-e --rsh --rsync-path",
@@ -60,7 +62,7 @@ _SHELL_OPTIONS: Mapping[str, str] = {
     "git": "--upload-pack --receive-pack --exec -x --extcmd -O --open-files-in-pager --tree-filter --index-filter "
     "--msg-filter --env-filter --commit-filter --parent-filter --tag-name-filter --setup --to-cmd --cc-cmd",
 }
-_TEXT = {name: frozenset(text.split()) for name, text in _SHELL_OPTIONS.items()}
+_TEXT = {name: names(text) for name, text in _SHELL_OPTIONS.items()}
 _CODE: Mapping[str, str] = {
     "python": "-c",
     "pypy": "-c",
@@ -94,7 +96,7 @@ _CODE: Mapping[str, str] = {
     "pwsh": "-c -Command -EncodedCommand",
     "make": "--eval",
 }
-_CODES = {name: frozenset(text.split()) for name, text in _CODE.items()}
+_CODES = {name: names(text) for name, text in _CODE.items()}
 _AFTER: Mapping[str, tuple[str, ...]] = {
     "poetry": ("run",),
     "uv": ("run",),
@@ -146,8 +148,8 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
     "concurrently": ("",),
     "socat": ("",),
 }
-_FIND_EXEC = frozenset("-exec -execdir -ok -okdir".split())
-_FD_EXEC = frozenset("-x -X --exec --exec-batch".split())
+_FIND_EXEC = names("-exec -execdir -ok -okdir")
+_FD_EXEC = names("-x -X --exec --exec-batch")
 _SAFE_GIT = re.compile(
     r"(user\.(name|email)|color\.\w+|advice\.\w+|init\.defaultbranch|core\.(quotepath|abbrev|autocrlf|filemode|precomposeunicode)"
     r"|commit\.gpgsign|tag\.gpgsign|log\.\w+|status\.\w+|diff\.(renames|algorithm|context|nopreffix|mnemonicprefix)|fetch\.prune"
@@ -155,12 +157,13 @@ _SAFE_GIT = re.compile(
     r"|core\.pager=(cat)?|pager\.\w+=(cat|false|off|0)",
     re.IGNORECASE,
 )
-_BUILTINS = frozenset(
-    "eval exec . source alias unalias export readonly declare typeset local unset read mapfile readarray let trap shopt "
-    "enable builtin hash bind complete compgen compopt fc history getopts suspend pushd popd dirs logout chdir jobs "
-    "disown bg fg coproc caller shift return break continue".split()
+_BUILTINS = names(
+    "eval exec . source alias unalias export readonly declare typeset local unset read mapfile readarray "
+    "let trap shopt enable builtin hash bind complete compgen compopt fc history getopts suspend pushd "
+    "popd dirs logout chdir jobs disown bg fg coproc caller shift return break continue"
 )
 _SETS = re.compile(r"[-+][eux]+|[-+]([eux]*)o|errexit|nounset|xtrace|pipefail")
+_SSH_VALUED = names("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -B")
 _MODULE = re.compile(r"^-[A-Za-z]*m$")
 
 
@@ -244,7 +247,9 @@ def _ends_in(word: str, options: frozenset[str]) -> bool:
 def _command(value: str) -> str:
     """The command in a value: `exec=CMD` of tar, `ProxyCommand=CMD` of ssh."""
     found = re.match(
-        r"(?:exec|command|ProxyCommand|LocalCommand|KnownHostsCommand|RemoteCommand)[= ](.*)", value, re.S | re.I
+        r"(?:exec|command|ProxyCommand|LocalCommand|KnownHostsCommand|RemoteCommand)[= ](.*)",
+        value,
+        re.DOTALL | re.IGNORECASE,
     )
     return found.group(1) if found else value
 
@@ -267,7 +272,7 @@ def _fd(argv: Sequence[str]) -> Iterator[Found]:
 
 
 def _joined(argv: Sequence[str]) -> Iterator[Found]:
-    """eval and its like: the words, joined, are shell text."""
+    """Eval and its like: the words, joined, are shell text."""
     yield "shell", (" ".join(argv[1:]),), False
 
 
@@ -286,10 +291,9 @@ def _alias(argv: Sequence[str]) -> Iterator[Found]:
 
 
 def _ssh(argv: Sequence[str]) -> Iterator[Found]:
-    valued = "-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -B".split()
     at = 1
     while at < len(argv) and argv[at].startswith("-"):
-        at += 2 if argv[at] in valued else 1
+        at += 2 if argv[at] in _SSH_VALUED else 1
     if at + 1 < len(argv):
         yield "shell", (" ".join(argv[at + 1 :]),), False
 
@@ -320,7 +324,7 @@ def _hash(argv: Sequence[str]) -> Iterator[Found]:
 
 
 def _packages(argv: Sequence[str]) -> Iterator[Found]:
-    """npx and its like: options, then a package's program."""
+    """Npx and its like: options, then a package's program."""
     at = 1
     while at < len(argv) and argv[at].startswith("-"):
         at += 2 if argv[at] in ("-p", "--package", "--from", "--with", "--python", "-c", "--call") else 1

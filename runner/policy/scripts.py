@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 
 _ADDRESS = r"(?:\d+(?:~\d+)?|\$|/(?:[^/\\\n]|\\.)*/I?)"
 _RANGE = rf"(?:{_ADDRESS}(?:,\s*(?:\+?{_ADDRESS}|\+\d+))?\s*!?\s*)?"
-_PLAIN_SED = re.compile(rf"{_RANGE}(?:[pdqQ=gGhHxNnDP]|[aic]\\?\s*[^\n]*|\{{|\}}|)", re.S)
+_PLAIN_SED = re.compile(rf"{_RANGE}(?:[pdqQ=gGhHxNnDP]|[aic]\\?\s*[^\n]*|\{{|\}}|)", re.DOTALL)
 _SUBSTITUTE = re.compile(rf"{_RANGE}([sy])(.)")
 _RUNS_AWK = re.compile(r"system|getline|\||>|@load|@include|close|ENVIRON|/inet|\bfflush|SYMTAB|PROCINFO")
-_STRING = re.compile(r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|`([^`]*)`", re.S)
+_STRING = re.compile(r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|`([^`]*)`", re.DOTALL)
 _CALLS = re.compile(
     r"system|popen|exec|spawn|subprocess|\bcall\b|\brun\b|check_|\bqx\b|`|shell|getoutput|\bcmd\b|pty|invoke|\bsh\b"
     r"|Process|getline|\||import|require|\bopen\b|!",
-    re.I,
+    re.IGNORECASE,
 )
-_PERL_QX = re.compile(r"(?:qx|q|qq|qw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.S)
+_PERL_QX = re.compile(r"(?:qx|q|qq|qw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
 _BANG = re.compile(r"(?:^|[:|\s])!\s*([^\n]+)")
 
 
@@ -136,7 +136,7 @@ def literals_in(code: str) -> Iterator[str]:
 
 
 def unescaped(text: str) -> str:
-    """C-like escapes resolved: `\\x72`, `\\162`, `\\u0072`, `\\n`."""
+    """C-like escapes resolved: hexadecimal, octal and Unicode numbers, and letters."""
     if "\\" not in text:
         return text
     named = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "E": "\x1b"}
@@ -150,7 +150,7 @@ def unescaped(text: str) -> str:
         return named.get(code, code)
 
     pattern = r"\\(x[0-9A-Fa-f]{1,2}|x\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,4}|.)"
-    return re.sub(pattern, one, text, flags=re.S)
+    return re.sub(pattern, one, text, flags=re.DOTALL)
 
 
 def _char(code: int) -> str:

@@ -11,12 +11,11 @@ import re
 from dataclasses import dataclass
 
 from runner.policy import characters
+from runner.policy.characters import names
 
 MOST = 10_000
 """Characters of shell text that are read for an allow; longer text is opaque."""
-RESERVED = frozenset(
-    "if then else elif fi do done case esac while until for in function select time coproc { } ! [[ ]]".split()
-)
+RESERVED = names("if then else elif fi do done case esac while until for in function select time coproc { } ! [[ ]]")
 """Words that are grammar where a command may begin, in bash or sh."""
 _RUN = re.compile(r"[^\x00-\x20\x7f'\"\\$`|&;<>(){}*?\[~#]+")
 _BLANK = re.compile(r"[ \t]+")

@@ -5,42 +5,42 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from runner.policy.characters import names
+
 READ, WRITE, BOTH, TREE = "read", "write", "both", "tree"
 """TREE is a write of everything below, too."""
 
-_NOTHING = frozenset(
-    "echo printf true false : [ test cd pwd exit sleep kill type wait ulimit umask basename dirname".split()
+_NOTHING = names("echo printf true false : [ test cd pwd exit sleep kill type wait ulimit umask basename dirname")
+_READERS = names(
+    "cat head tail less more bat nl tac rev wc cut tr paste join fold fmt pr expand diff cmp comm cksum "
+    "md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum sum file stat ls dir vdir tree du df "
+    "find fd locate od xxd hexdump strings base64 base32 column look tsort shuf seq which whereis realpath "
+    "readlink namei pytest mypy pyright basedpyright pylint flake8 eslint tsc cargo go make gmake cmake "
+    "ninja npm npx yarn pnpm pip pip3 uv uvx poetry pipenv hatch tox nox docker podman kubectl helm python "
+    "python3 pypy3 node deno bun ruby php lua java javac rustc gcc g++ cc c++ clang clang++ ld nm objdump "
+    "readelf ldd size sh bash dash zsh ksh ash source . gem bundle mvn gradle dotnet swift jest vitest ssh "
+    "ssh-add git-lfs gh crontab xargs env nohup timeout nice time pgrep ps top coverage runner pre-commit "
+    "import-linter lint-imports shellcheck hadolint yamllint jsonlint markdownlint"
 )
-_READERS = frozenset(
-    "cat head tail less more bat nl tac rev wc cut tr paste join fold fmt pr expand diff cmp comm cksum md5sum sha1sum "
-    "sha224sum sha256sum sha384sum sha512sum b2sum sum file stat ls dir vdir tree du df find fd locate od xxd hexdump "
-    "strings base64 base32 column look tsort shuf seq which whereis realpath readlink namei pytest mypy pyright "
-    "basedpyright pylint flake8 eslint tsc cargo go make gmake cmake ninja npm npx yarn pnpm pip pip3 uv uvx poetry "
-    "pipenv hatch tox nox docker podman kubectl helm python python3 pypy3 node deno bun ruby php lua java javac rustc "
-    "gcc g++ cc c++ clang clang++ ld nm objdump readelf ldd size sh bash dash zsh ksh ash source . gem bundle mvn "
-    "gradle dotnet swift jest vitest ssh ssh-add git-lfs gh crontab xargs env nohup timeout nice time pgrep ps top "
-    "coverage runner pre-commit import-linter lint-imports shellcheck hadolint yamllint jsonlint markdownlint".split()
+_SCRIPTED = names("grep egrep fgrep zgrep rg ag ack jq yq awk gawk mawk nawk sed gsed perl")
+_TREES = names("rm rmdir shred chmod chown chgrp chattr setfacl unlink")
+_WRITERS = names("tee touch mkdir truncate mkfifo mknod mktemp patch fallocate")
+_COPIERS = names("cp install ln rsync scp")
+_MODED = names("chmod chown chgrp chattr")
+_PACKERS = names("gzip gunzip bzip2 bunzip2 xz unxz zstd unzstd lzma zip unzip")
+_FORMATTERS = names("black isort prettier rustfmt gofmt goimports autopep8 yapf clang-format shfmt ruff")
+_OUT = names(
+    "--output --out --output-file --output-document --outfile --out-file --log-file --logfile --dest "
+    "--target --target-directory --output-dir --outdir --out-dir --output-directory --directory-prefix "
+    "--report-file --junitxml --junit-xml --dump-header --cookie-jar --trace --trace-ascii --stderr --save"
 )
-_SCRIPTED = frozenset("grep egrep fgrep zgrep rg ag ack jq yq awk gawk mawk nawk sed gsed perl".split())
-_TREES = frozenset("rm rmdir shred chmod chown chgrp chattr setfacl unlink".split())
-_WRITERS = frozenset("tee touch mkdir truncate mkfifo mknod mktemp patch fallocate".split())
-_COPIERS = frozenset("cp install ln rsync scp".split())
-_MODED = frozenset("chmod chown chgrp chattr".split())
-_PACKERS = frozenset("gzip gunzip bzip2 bunzip2 xz unxz zstd unzstd lzma zip unzip".split())
-_FORMATTERS = frozenset("black isort prettier rustfmt gofmt goimports autopep8 yapf clang-format shfmt ruff".split())
-_OUT = frozenset(
-    "--output --out --output-file --output-document --outfile --out-file --log-file --logfile --dest --target "
-    "--target-directory --output-dir --outdir --out-dir --output-directory --directory-prefix --report-file "
-    "--junitxml --junit-xml --dump-header --cookie-jar --trace --trace-ascii --stderr --save".split()
+_SHORT_OUT = names("curl wget sort gcc g++ cc c++ clang clang++ ld rustc go gpg pandoc dot tsc nasm as")
+_IN = names(
+    "--file --config --input --in --from-file --post-file --body-file --upload-file --data --data-binary "
+    "--data-raw --data-urlencode --form --identity --cert --key --cacert --env-file --netrc-file "
+    "--regexp-file --include"
 )
-_SHORT_OUT = frozenset("curl wget sort gcc g++ cc c++ clang clang++ ld rustc go gpg pandoc dot tsc nasm as".split())
-_IN = frozenset(
-    "--file --config --input --in --from-file --post-file --body-file --upload-file --data --data-binary --data-raw "
-    "--data-urlencode --form --identity --cert --key --cacert --env-file --netrc-file --regexp-file --include".split()
-)
-_GIT_WRITES = frozenset(
-    "checkout restore rm mv clean reset apply am stash switch worktree init sparse-checkout".split()
-)
+_GIT_WRITES = names("checkout restore rm mv clean reset apply am stash switch worktree init sparse-checkout")
 _PATHLIKE = re.compile(r"^(~|\.{0,2}/|\.[A-Za-z]|[^\s=:]*/|[\w.-]+\.[A-Za-z0-9_]{1,10}$)|^\.{1,2}$|^\*")
 
 
@@ -123,9 +123,7 @@ def _options(name: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield READ, _attached(value)
             elif equals and _PATHLIKE.match(value):
                 yield (READ if name in _READERS | _SCRIPTED else BOTH), value
-        elif word[:2] == "-o" and name in _SHORT_OUT:
-            yield WRITE, word[2:] or following
-        elif name == "wget" and word[:2] in ("-O", "-P", "-a"):
+        elif (word[:2] == "-o" and name in _SHORT_OUT) or (name == "wget" and word[:2] in ("-O", "-P", "-a")):
             yield WRITE, word[2:] or following
         elif name == "curl" and word[:2] in ("-d", "-F", "-T", "-K", "-E", "-b"):
             yield READ, _attached(word[2:] or following)

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.policy import running
+from runner.policy.characters import names
 
 HOLE = "\0"
 """Stands in a word for what only running the text would tell."""
-SHELLS = frozenset("sh bash dash zsh ksh ash mksh yash rbash fish ksh93 pdksh".split())
-TRANSPARENT = frozenset("nice nohup timeout env stdbuf command ionice setsid".split())
+SHELLS = names("sh bash dash zsh ksh ash mksh yash rbash fish ksh93 pdksh")
+TRANSPARENT = names("nice nohup timeout env stdbuf command ionice setsid")
 """Wrappers that only ever do to a program what a policy need not know."""
 
 
@@ -43,12 +44,13 @@ class _Prefix:
 
 
 def _prefix(valued: str = "", lone: str = "", operands: int = 0, *, assigns: bool = False) -> _Prefix:
-    return _Prefix(valued=frozenset(valued.split()), lone=frozenset(lone.split()), operands=operands, assigns=assigns)
+    return _Prefix(valued=names(valued), lone=names(lone), operands=operands, assigns=assigns)
 
 
 _SUDO = _prefix(
     "-u -g -h -p -C -T -R -D -r -t -U --user --group --host --prompt --close-from --chroot --chdir --role --type",
-    "-A -b -E -e -H -i -K -k -l -n -P -S -s -V -v -B --login --shell --preserve-env --non-interactive --stdin --background",
+    "-A -b -E -e -H -i -K -k -l -n -P -S -s -V -v -B --login --shell --preserve-env "
+    "--non-interactive --stdin --background",
     assigns=True,
 )
 _RUNNERS: Mapping[str, _Prefix] = {
@@ -133,7 +135,8 @@ _RUNNERS: Mapping[str, _Prefix] = {
     "dumb-init": _prefix("-r", "-c -v"),
     "coverage": _prefix(),
 }
-_APPLETS = frozenset("busybox toybox".split())
+_TEXT_ONLY = re.compile(r"-[eux]*c[eux]*")
+_APPLETS = names("busybox toybox")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _LOADER = re.compile(r"ld(-linux[\w.-]*|-musl[\w.-]*|)\.so(\.\d+)?$")
 _VERSIONED = re.compile(r"^(python|pypy|perl|ruby|node|php|lua|bash|zsh|ksh)[-\d.]*(?:w|\.exe)?$")
@@ -167,6 +170,13 @@ def inside(argv: Sequence[str]) -> Iterator[Inner]:
                 yield Inner(kind=kind, text=" ".join(value), sure=sure)
 
 
+def is_transparent(argv: Sequence[str]) -> bool:
+    """Whether nothing but the program inside need be judged: `timeout 5 make`, `sh -c 'make'`."""
+    if argv and argv[0] in ("sh", "bash", "dash"):
+        return len(argv) == 3 and _TEXT_ONLY.fullmatch(argv[1]) is not None
+    return bool(argv) and base(argv[0]) in TRANSPARENT
+
+
 def hidden(argv: Sequence[str]) -> str:
     """Why these words keep what they run from sight, or change what names mean; "" when they do not."""
     name = base(argv[0]) if argv else ""
@@ -184,7 +194,7 @@ def _program_at(prefix: _Prefix, argv: Sequence[str]) -> tuple[int, bool]:
         word = argv[at]
         if word == "--":
             at += 1
-        elif word.startswith("-") and len(word) > 1 or word in prefix.lone:
+        elif (word.startswith("-") and len(word) > 1) or word in prefix.lone:
             option = word.partition("=")[0]
             if word in prefix.valued:
                 at += 2
@@ -249,10 +259,10 @@ def runs_value(assignment: str) -> bool:
     return bool(equals) and (name in _RUN_BY_VALUE or name.startswith(("GIT_", "BASH_FUNC_")))
 
 
-_RUN_BY_VALUE = frozenset(
-    "PAGER MANPAGER EDITOR VISUAL BROWSER LESSOPEN LESSCLOSE PROMPT_COMMAND PS0 PS1 PS4 RSYNC_RSH CVS_RSH SVN_SSH "
-    "TAR_OPTIONS BASH_ENV ENV SHELL SUDO_ASKPASS SSH_ASKPASS FCEDIT MAKEFLAGS XZ_OPT PERL5OPT PYTHONSTARTUP "
-    "NODE_OPTIONS RUBYOPT LD_PRELOAD GREP_OPTIONS npm_config_script_shell".split()
+_RUN_BY_VALUE = names(
+    "PAGER MANPAGER EDITOR VISUAL BROWSER LESSOPEN LESSCLOSE PROMPT_COMMAND PS0 PS1 PS4 RSYNC_RSH CVS_RSH "
+    "SVN_SSH TAR_OPTIONS BASH_ENV ENV SHELL SUDO_ASKPASS SSH_ASKPASS FCEDIT MAKEFLAGS XZ_OPT PERL5OPT "
+    "PYTHONSTARTUP NODE_OPTIONS RUBYOPT LD_PRELOAD GREP_OPTIONS npm_config_script_shell"
 )
 
 
@@ -278,7 +288,9 @@ def _shell(argv: Sequence[str]) -> Iterator[Inner]:
             if at + 2 < len(argv):
                 # "$@" and "$1" of the text
                 yield Inner(argv=tuple(argv[at + 2 :]), sure=False)
-    elif at >= len(argv) or any(word.startswith("-") and "s" in word and word[:2] != "--" for word in argv[1:at]):
-        yield Inner(kind="stdin")
-    elif argv[at] in ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
+    elif (
+        at >= len(argv)
+        or any(word.startswith("-") and "s" in word and word[:2] != "--" for word in argv[1:at])
+        or argv[at] in ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+    ):
         yield Inner(kind="stdin")

@@ -1,0 +1,135 @@
+"""What a shell makes of pieces of words, as far as text alone tells: quotes, variables, braces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from runner.policy import scripts, wrappers
+from runner.policy.characters import names
+
+HOLE = wrappers.HOLE
+FIELD = "\x01"
+"""Stands between the words that an unquoted expansion may fall into."""
+_ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
+_PARAMETER = re.compile(r"\$\{([!#]?)([A-Za-z_]\w*|[@*#?$!0-9-])(\[[^\]]*\])?(.*)\}\Z", re.DOTALL)
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}|\{(\w+)\.\.(\w+)\}")
+_INTERPRETERS = names("python pypy perl ruby node php lua awk bun deno Rscript")
+_MOST = 8
+_MOST_WORDS = 64
+
+
+def known(home: str) -> dict[str, list[str]]:
+    """Variables whose values are no secret."""
+    return {
+        "HOME": [home],
+        "PWD": ["."],
+        "OLDPWD": [".."],
+        "SHELL": ["/bin/bash"],
+        "BASH": ["/bin/bash"],
+        "0": ["sh"],
+        "IFS": [" "],
+        "PATH": ["/usr/local/bin:/usr/bin:/bin"],
+    }
+
+
+def runs_value(name: str) -> bool:
+    """Whether a variable's value is a command that some program runs."""
+    return wrappers.runs_value(f"{name}=")
+
+
+def runs_files(program: str) -> bool:
+    """Whether a program runs files that it is named."""
+    plain = wrappers.base(program)
+    return plain in wrappers.SHELLS or plain in (".", "source") or is_code(program)
+
+
+def is_code(program: str) -> bool:
+    """Whether what a program is piped is code of another language than the shell's."""
+    return wrappers.base(program) in _INTERPRETERS
+
+
+def unquoted(text: str) -> str:
+    """A bare word without its backslashes."""
+    return _ESCAPED.sub(lambda found: "" if found.group(1) == "\n" else found.group(1), text)
+
+
+def in_quotes(text: str) -> str:
+    """Text inside double quotes without the backslashes that mean something there."""
+    return re.sub(r'\\([$`"\\\n])', lambda found: "" if found.group(1) == "\n" else found.group(1), text)
+
+
+def ansi(text: str) -> str:
+    """The inside of `$'…'`."""
+    return scripts.unescaped(text)
+
+
+def fields(text: str) -> str:
+    """Text as an unquoted expansion leaves it."""
+    return FIELD.join(text.split()) if any(char in text for char in " \t\n") else text
+
+
+def braces(text: str) -> list[str]:
+    """A word with its braces expanded: one value, its words apart."""
+    words = [text]
+    while any(_BRACES.search(word) for word in words) and len(words) <= _MOST_WORDS:
+        further: list[str] = []
+        for word in words:
+            found = _BRACES.search(word)
+            if found is None:
+                further.append(word)
+                continue
+            parts = found.group(1).split(",") if found.group(1) is not None else [found.group(2), found.group(3)]
+            further.extend(word[: found.start()] + part + word[found.end() :] for part in parts)
+        words = further
+    return [FIELD.join(words)]
+
+
+def expanded(text: str, variables: Mapping[str, list[str]], *, quoted: bool) -> list[str]:
+    """The values of `$x` and `${x…}`. A variable nobody set may be empty, or anything."""
+    name, flag, rest = text[1:], "", ""
+    if text.startswith("${"):
+        found = _PARAMETER.match(text)
+        if found is None:
+            return [HOLE, ""]
+        flag, name, _, rest = found.groups()
+    values = list(variables.get(name, ("", HOLE)))
+    if flag == "#":
+        return [str(len(value)) for value in values]
+    if flag == "!":
+        values = [one for value in values for one in variables.get(value, (HOLE,))]
+    results = dict.fromkeys(one for value in values for one in _changed(value, rest, variables))
+    return [value if quoted else fields(value) for value in results][:_MOST]
+
+
+def _changed(value: str, rest: str, variables: Mapping[str, list[str]]) -> Iterable[str]:
+    """A value after `:-word`, `:1:2`, `#pre`, `%post`, `/a/b`, `^^`, `,,`."""
+    if not rest:
+        return (value,)
+    if alternative := re.match(r":?[-=+?](.*)", rest, re.DOTALL):
+        word = alternative.group(1).strip("\"'")
+        inner = re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found.group(1), [HOLE])[0], word)
+        return (unquoted(inner), value)
+    if part := re.fullmatch(r":\s*(-?\d+)\s*(?::\s*(-?\d+))?", rest):
+        start = int(part.group(1))
+        return (value[start : None if part.group(2) is None else start + int(part.group(2))],)
+    if rest[0] == "#":
+        return (value.removeprefix(rest.lstrip("#")),)
+    if rest[0] == "%":
+        return (value.removesuffix(rest.lstrip("%")),)
+    if rest[0] == "/":
+        old, _, new = rest.lstrip("/").partition("/")
+        return (value.replace(old, new),) if old else (value,)
+    case = {"^^": value.upper(), ",,": value.lower(), "^": value.capitalize(), "@E": ansi(value)}
+    return (case.get(rest, value),)
+
+
+def split(words: Iterable[str]) -> tuple[str, ...]:
+    """The words of a command, those that fell apart as several; () where nothing is left."""
+    found: list[str] = []
+    for word in words:
+        found.extend([part for part in word.split(FIELD) if part] if FIELD in word else [word])
+    while found and not found[0]:
+        # an empty expansion before a name leaves the name
+        found.pop(0)
+    return tuple(found)
