@@ -55,5 +55,10 @@ class RunPlace:
         return self.root / "artefacts"
 
     @property
+    def home(self) -> Path:
+        """What commands of the run have as HOME behind walls."""
+        return self.root / "home"
+
+    @property
     def scratch(self) -> Path:
         return self.root / "scratch"

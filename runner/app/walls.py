@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner.app import wallplan
+from runner.app import egress, wallplan
 from runner.app.wallplan import Ground
 from runner.config import Settings
 from runner.errors import ConfigError
 from runner.policy.book import Rulebook, SandboxRules
 from runner.sandbox import walls
+from runner.sandbox.enclosure import Enclosure
 from runner.sandbox.plan import Plan
 from runner.sandbox.process import Launch, unwalled
+from runner.sandbox.proxy import Proxy
 
 RECORDED = "recorded"
 ACCEPTED = "unsandboxed:accepted"
@@ -23,19 +26,20 @@ ACCEPTED = "unsandboxed:accepted"
 UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
 FALLBACK = "tools are held by Landlock and seccomp, which hold less than bubblewrap"
 _QUESTION = "There is no sandbox here: commands of the model would run as this user, with its network and HOME."
-_FIX = "install bubblewrap (apt install bubblewrap), run as an ordinary user, or accept it: --sandbox none"
+_INSTALL = "install bubblewrap: apt install bubblewrap"
+_FIX = f"{_INSTALL}; or run as an ordinary user; or accept that nothing holds them: --sandbox none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What holds the commands of a run: `bubblewrap`, `landlock`, `none`, or `recorded` (none, and only recordings).
 
-    `accepted` = somebody at this terminal accepted that it is none.
+    `accepted` says by whom it was accepted that it is none: `setting` or `terminal`, "" by nobody.
     """
 
     name: str
     backend: walls.Backend
-    accepted: bool = False
+    accepted: str = ""
 
     @property
     def walled(self) -> bool:
@@ -43,7 +47,7 @@ class Choice:
 
     def sandboxed(self, rules: SandboxRules) -> bool:
         """Whether a policy may take commands for held: they are, or are a recording's, or a person answers for them."""
-        return self.walled or self.name == RECORDED or rules.accept_unsandboxed
+        return self.walled or self.name == RECORDED or (bool(self.accepted) and rules.accept_unsandboxed)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
@@ -53,7 +57,8 @@ class Choice:
         if self.walled:
             weaker = self.backend.name == walls.LANDLOCK
             return (("sandbox", f"{FALLBACK} ({self.backend.missing})"),) if weaker else ()
-        accepted = ((ACCEPTED, "accepted at the terminal: no sandbox for this run"),) if self.accepted else ()
+        asked = self.accepted == "terminal"
+        accepted = ((ACCEPTED, "accepted at the terminal: no sandbox for this run"),) if asked else ()
         return (("unsandboxed", UNSANDBOXED), *accepted)
 
 
@@ -75,8 +80,8 @@ def choose(
     if wanted.value == walls.NONE:
         if rules.required:
             msg = f"the policy requires a sandbox, and {wanted.place} says none"
-            raise ConfigError(msg, hint=_FIX.rpartition(", or")[0])
-        return Choice(name=walls.NONE, backend=walls.Backend(name=walls.NONE))
+            raise ConfigError(msg, hint=_INSTALL)
+        return Choice(name=walls.NONE, backend=walls.Backend(name=walls.NONE), accepted="setting")
     among = [name for name in walls.BACKENDS if name in rules.backends and wanted.value in {"auto", name}]
     if not among:
         allowed = " or ".join(rules.backends) or "none at all"
@@ -94,16 +99,34 @@ def choose(
         if recorded:
             return Choice(name=RECORDED, backend=backend)
         if accepted or (ask is not None and ask(f"{_QUESTION} ({backend.missing})")):
-            return Choice(name=walls.NONE, backend=backend, accepted=True)
+            return Choice(name=walls.NONE, backend=backend, accepted="terminal")
     raise ConfigError(f"nothing here can hold the model's commands: {backend.missing}", hint=_FIX)
 
 
-class Walls:
-    """The walls of one run. Their plan is made once, when the first command is wanted."""
+@contextmanager
+def way_out(choice: Choice, settings: Settings, rulebook: Rulebook, directory: Path) -> Generator[Proxy | None]:
+    """The proxy to whom the policy lets tools reach, while the block runs; None where that is nobody."""
+    if not choice.walled or not rulebook.network.egress:
+        yield None
+        return
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Proxy(egress.reach(rulebook.network.egress, settings.tool_env()).hosts, directory) as proxy:
+        yield proxy
 
-    def __init__(self, choice: Choice, settings: Settings, rulebook: Rulebook, ground: Callable[[], Ground]) -> None:
+
+class Walls:
+    """The walls of one run. Their plan is made once, when the first command is wanted; `proxy` is the way out."""
+
+    def __init__(
+        self,
+        choice: Choice,
+        settings: Settings,
+        rulebook: Rulebook,
+        ground: Callable[[], Ground],
+        proxy: Proxy | None = None,
+    ) -> None:
         self.choice = choice
-        self._settings, self._rulebook, self._ground = settings, rulebook, ground
+        self._settings, self._rulebook, self._ground, self._proxy = settings, rulebook, ground, proxy
 
     @property
     def name(self) -> str:
@@ -117,7 +140,21 @@ class Walls:
         if ground.home is not None:
             wallplan.furnish(ground.home, env)
         made = wallplan.plan(ground, env, self._rulebook.sandbox, self._rulebook.paths)
-        return replace(made, run_as=self._settings.sandbox_user.value or made.run_as)
+        made = replace(made, run_as=self._settings.sandbox_user.value or made.run_as)
+        if self._proxy is None:
+            return made
+        return replace(made, network="proxy", proxy=self._proxy.path, proxy_port=self._proxy.port)
+
+    def enclosure(self, directory: Path) -> Enclosure:
+        """The walls of what a run starts beside its tools; `directory` is one of this user's alone."""
+        env = self._settings.tool_env()
+        return Enclosure(
+            name=self.name,
+            backend=self.choice.backend,
+            plan=lambda: self.plan,
+            reach=lambda: egress.reach(self._rulebook.network.setup, env),
+            directory=directory,
+        )
 
     def launch(self, env: Mapping[str, str]) -> Launch:
         """How the host of the run's commands is started."""
