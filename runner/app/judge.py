@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
+from runner.app.asking import Asking
 from runner.loop.judging import UNSOUND
 from runner.policy.book import Rulebook
 from runner.policy.facts import Facts, Surroundings, facts_of
@@ -23,6 +24,7 @@ class PolicyJudge:
     """Decides calls by one rulebook, which nothing changes while it lives. Implements `ports.Judge`.
 
     `agent` names the agent as it is now, `owner` whom it acts for; `mask` takes secrets out of what is written down.
+    Without `asking` nobody can be asked: no question says what it is bound to.
     """
 
     def __init__(
@@ -33,16 +35,17 @@ class PolicyJudge:
         agent: Callable[[], str],
         owner: str,
         mask: Callable[[str], str],
+        asking: Asking | None = None,
     ) -> None:
         self._rulebook, self._around = rulebook, around
-        self._agent, self._owner, self._mask = agent, owner, mask
+        self._agent, self._owner, self._mask, self._asking = agent, owner, mask, asking
 
     @property
     def digest(self) -> str:
         return self._rulebook.digest
 
     def decide(self, call: ToolCall) -> Judged:
-        decision, _ = decided(self._rulebook, call, self._around)
+        decision, facts = decided(self._rulebook, call, self._around)
         stamped = replace(
             decision,
             reason=self._mask(decision.reason),
@@ -51,7 +54,13 @@ class PolicyJudge:
             agent=self._agent(),
             owner=self._owner,
         )
-        return Judged(decision=stamped)
+        if stamped.ruling is not Ruling.ASK or facts is None or self._asking is None:
+            return Judged(decision=stamped)
+        try:
+            return self._asking.judged(stamped, facts)
+        except Exception as error:  # noqa: BLE001 - what cannot be bound cannot be approved, whatever the reason
+            why = f"the question failed: {type(error).__name__}"
+            return Judged(decision=replace(stamped, ruling=Ruling.DENY, rule=_FAILED, reason=why))
 
 
 def decided(rulebook: Rulebook, call: ToolCall, around: Surroundings) -> tuple[Decision, Facts | None]:
