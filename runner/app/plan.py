@@ -144,7 +144,7 @@ def read(asked: Asked) -> Draft:
             line=1,
             hint="add `checks:` to the front matter, e.g. `checks: [pytest -q]`",
         )
-    return Draft(spec=spec, workspace=workspace, sources=sources, rulebook=rules.standing(sources.settings))
+    return Draft(spec=spec, workspace=workspace, sources=sources, rulebook=rules.standing(sources.settings, workspace))
 
 
 def complete(draft: Draft, asked: Asked) -> Plan:
@@ -352,11 +352,6 @@ def refuse_inside(settings: Settings, workspace: Path) -> None:
     if prices.value is not None and _reached(prices.value, workspace):
         msg = f"the prices {prices.value} ({prices.place}) lie in the workspace {workspace}, where an agent can write"
         raise ConfigError(msg, hint="move the file elsewhere, e.g. to ~/.config/runner/prices.toml, and name it there")
-    policy = settings.policy
-    if os.sep in policy.value and _reached(Path(policy.value).absolute(), workspace):
-        msg = f"the policy {policy.value} ({policy.place}) lies in the workspace {workspace}, where an agent can write"
-        hint = "move the file elsewhere; a file in policies/ with `scope: project` tightens it, as checkpoint 0 has it"
-        raise ConfigError(msg, hint=hint)
 
 
 def _reached(path: Path, workspace: Path) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.app.judge import decided
 from runner.events.facts import IterationStarted, ToolRefused, ToolStarted
 from runner.policy.book import Rulebook
-from runner.policy.facts import Surroundings
 from runner.store import journal
 from runner.store.database import Database
+from runner.tools.surroundings import WorkspaceSurroundings
 from runner.values import Decision, Ms, Ruling, ToolCall
 
 
@@ -53,15 +54,20 @@ class Replayed:
         }
 
 
-def replay(database: Database, run: str, rulebook: Rulebook, around: Surroundings) -> Iterator[Replayed]:
-    """Decide every tool call of a run again, in order."""
-    iteration = 0
+def replay(
+    database: Database, run: str, rulebook: Rulebook, root: Path, environ: Mapping[str, str]
+) -> Iterator[Replayed]:
+    """Decide every tool call of a run that worked in `root` again, in order, sandboxed as it was then."""
+    around = {kind: WorkspaceSurroundings(root, environ, sandboxed=kind) for kind in (False, True)}
+    iteration, sandboxed = 0, rulebook.sandbox.accept_unsandboxed
     for row in journal.rows(database, run):
         stamped = journal.known(run, row)
         event = None if stamped is None else stamped.event
         if isinstance(event, IterationStarted):
             iteration = event.iteration
         elif isinstance(event, ToolStarted | ToolRefused):
+            if isinstance(event, ToolStarted) and event.sandbox:
+                sandboxed = event.sandbox != "none" or rulebook.sandbox.accept_unsandboxed
             yield Replayed(
                 seq=row.seq,
                 at=row.at,
@@ -69,5 +75,5 @@ def replay(database: Database, run: str, rulebook: Rulebook, around: Surrounding
                 call=event.call,
                 ran=isinstance(event, ToolStarted),
                 then=event.decision,
-                now=decided(rulebook, event.call, around)[0],
+                now=decided(rulebook, event.call, around[sandboxed])[0],
             )

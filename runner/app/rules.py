@@ -10,10 +10,10 @@ from runner import config
 from runner.config import Settings, policies
 from runner.events.facts import PolicyPinned
 from runner.policy.book import Rulebook
+from runner.policy.merge import merge
 from runner.ports import Workspace
 from runner.values import Limits
 
-_FOLDER = "policies/"
 _SUFFIXES = (".yaml", ".yml")
 _MOST_TEXT = 262_144
 _KEYS = {"duration_s": "wall"}
@@ -36,30 +36,37 @@ def here(environ: Mapping[str, str], root: Path, *, policy: str | None = None, o
     return load(environ, policy, org=org, project=_lying(root))
 
 
-def standing(settings: Settings) -> Rulebook:
-    """The policy of a run without its project's own layer. Raises ConfigError for all that is wrong."""
-    return policies.load(settings.policy.value, environ=settings.environ)
+def alone(policy: str) -> Rulebook:
+    """A policy by itself, as if there were no other layer. Raises ConfigError."""
+    return merge([policies.chosen_document(policy)], home=str(Path.home()))
+
+
+def standing(settings: Settings, root: Path) -> Rulebook:
+    """The policy of a run in `root`, without its project's own layer. Raises ConfigError for all that is wrong."""
+    return policies.load(settings.policy.value, environ=settings.environ, workspace=root)
 
 
 def refuse_loosening(settings: Settings, root: Path) -> None:
     """Raise ConfigError where the project's own policy, as it lies there now, could not be used by a new run."""
     if (project := _lying(root)) is not None:
-        policies.load(settings.policy.value, environ=settings.environ, project=project)
+        policies.load(settings.policy.value, environ=settings.environ, project=project, workspace=root)
 
 
 def _lying(root: Path) -> Mapping[str, bytes] | None:
     """The files of a workspace that can be policies of its own; None when there is none."""
-    found = (path for path in sorted((root / _FOLDER).glob("*")) if path.suffix in _SUFFIXES and path.is_file())
+    folder = root / policies.PROJECT
+    found = (path for path in sorted(folder.glob("*")) if path.suffix in _SUFFIXES and path.is_file())
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in found} or None
 
 
 def with_project(settings: Settings, rulebook: Rulebook, workspace: Workspace, tree: str) -> Rulebook:
     """`rulebook` with the project's own layer as a tree has it. Raises ConfigError where that loosens anything."""
-    found = [path for path in workspace.paths(tree) if path.startswith(_FOLDER) and path.endswith(_SUFFIXES)]
+    folder = f"{policies.PROJECT}/"
+    found = [path for path in workspace.paths(tree) if path.startswith(folder) and path.endswith(_SUFFIXES)]
     if not found:
         return rulebook
     project = workspace.read_many(tree, found)
-    return policies.load(settings.policy.value, environ=settings.environ, project=project)
+    return policies.load(settings.policy.value, environ=settings.environ, project=project, workspace=workspace.root)
 
 
 def layers(rulebook: Rulebook) -> tuple[str, ...]:

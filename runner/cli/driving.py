@@ -188,7 +188,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
     _refuse_other_state(sources.settings, access)
     access = replace(access, vault=sources.vault, screen=_lines(sources, view))
     models = plan.again(sources, asked, state)
-    rulebook = rules.standing(sources.settings)
+    rulebook = rules.standing(sources.settings, Path(created.origin))
     limits = rules.bound(
         *config.resolve_limits(
             spec, asked.limits, state.limits, base_sources=dict(state.limit_sources), no_budget=asked.no_budget

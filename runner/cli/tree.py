@@ -40,6 +40,7 @@ COMMANDS = {
     "apply": Listed("apply", "Bring what a run did in its own copy into your directory."),
     "export": Listed("apply", "Write a run's checkpoints as a branch of your repository."),
     "budget": Listed("budget", "Show and set the caps that several runs share."),
+    "policy": Listed("policy", "Check, try and explain what a policy allows."),
     "protect": Listed("protect", "List a run's protected files, or accept a change of one."),
     "spec": Listed("spec", "Say what is understood of a spec, and what it may cost."),
     "config": Listed("config", "Show every setting: its value, and who says so."),
@@ -57,7 +58,7 @@ GROUPS = {
     "Run": ("init", "spec", "loop", "resume", "stop", "allow-starts"),
     "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
     "Take over, or take back": ("apply", "export", "rollback", "record"),
-    "Bounds": ("budget", "protect"),
+    "Bounds": ("budget", "policy", "protect"),
     "This machine": ("config", "models", "prices", "doctor", "where", "clean", "completion", "help"),
 }
 
