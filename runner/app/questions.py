@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from runner.errors import NotFoundError
@@ -11,17 +11,22 @@ from runner.policy import gates
 from runner.state import Asked, State
 from runner.store import journal
 from runner.store.database import Database
+from runner.store.summary import status
 from runner.values import Ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An approval of a run, with the votes that its driver has not taken yet."""
+    """An approval of a run, with the votes that its driver has not taken yet.
+
+    `status` is the run's: running, open (goes on with the next loop) or ended.
+    """
 
     run: str
     spec: str
     workspace: str
     asked: Asked
+    status: str = "open"
 
     @property
     def request(self) -> ApprovalRequested:
@@ -47,12 +52,28 @@ class Questions:
 
     def open(self) -> list[Question]:
         """Every question nobody has closed, the oldest first. An ended run asks nothing any more."""
+        return self._questions(self._open_runs(), lambda asked: not asked.outcome)
+
+    def every(self) -> list[Question]:
+        """Also those that are closed and those of ended runs, the oldest first."""
+        asking = journal.asking(self._database)
+        rows = [row for row in journal.runs(self._database) if row.id in asking]
+        folded = ((row.id, journal.fold(row.id, journal.rows(self._database, row.id))) for row in rows)
+        return self._questions(folded, lambda _: True)
+
+    def _questions(self, states: Iterable[tuple[str, State]], wanted: Callable[[Asked], bool]) -> list[Question]:
         found = [
-            Question(run=run, spec=state.created.spec_path, workspace=state.created.workspace, asked=asked)
-            for run, state in self._open_runs()
+            Question(
+                run=run,
+                spec=state.created.spec_path,
+                workspace=state.created.workspace,
+                asked=asked,
+                status=status(state),
+            )
+            for run, state in states
             if state.created is not None
             for asked in self._with_votes(run, state)
-            if not asked.outcome
+            if wanted(asked)
         ]
         return sorted(found, key=lambda one: (one.asked.at, one.request.approval))
 

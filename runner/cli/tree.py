@@ -42,6 +42,7 @@ COMMANDS = {
     "budget": Listed("budget", "Show and set the caps that several runs share."),
     "policy": Listed("policy", "Check, try and explain what a policy allows."),
     "protect": Listed("protect", "List a run's protected files, or accept a change of one."),
+    "approvals": Listed("approvals", "List the calls that wait for somebody, and say yes or no."),
     "spec": Listed("spec", "Say what is understood of a spec, and what it may cost."),
     "config": Listed("config", "Show every setting: its value, and who says so."),
     "models": Listed("models", "List the models that have a price, and which one would be used."),
@@ -58,7 +59,7 @@ GROUPS = {
     "Run": ("init", "spec", "loop", "resume", "stop", "allow-starts"),
     "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
     "Take over, or take back": ("apply", "export", "rollback", "record"),
-    "Bounds": ("budget", "policy", "protect"),
+    "Bounds": ("budget", "policy", "protect", "approvals"),
     "This machine": ("config", "models", "prices", "doctor", "where", "clean", "completion", "help"),
 }
 

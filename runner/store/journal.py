@@ -178,6 +178,12 @@ def votes(database: Database, run: str) -> list[ApprovalVoted]:
     return [event for event in found if isinstance(event, ApprovalVoted)]
 
 
+def asking(database: Database) -> set[str]:
+    """The runs that ever asked people about a call."""
+    found = database.query("SELECT DISTINCT run FROM event WHERE kind = 'ApprovalRequested'")
+    return {str(row["run"]) for row in found}
+
+
 def has_mail(database: Database, run: str) -> bool:
     """Whether something waits in a run's inbox."""
     return bool(database.query("SELECT 1 FROM inbox WHERE run = ? AND taken IS NULL LIMIT 1", (run,)))
