@@ -37,6 +37,7 @@ class Scene:
         for place in (self.workspace, self.private, self.home / ".ssh"):
             place.mkdir(parents=True)
         (self.home / ".ssh" / "id").write_text("PRIVATE KEY")
+        (self.home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
 
     def plan(self, **more) -> Plan:
         return Plan(**{"workspace": self.workspace, "user_home": self.home, "home": self.private, **more})
