@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import runner
-from runner.sandbox import places
+from runner.sandbox import places, seccomp
 from runner.sandbox.plan import Plan
 from runner.sandbox.process import HOST, Launch
 
@@ -59,7 +59,8 @@ def launch(plan: Plan, program: Path, env: Mapping[str, str]) -> Launch:
         argv += _words(mount, plan.limits.temporary)
     inner = (os.path.realpath(sys.executable), "-I", "-S", *plan.forwarder, str(HOST))
     known = {"TMPDIR": _TEMPORARY[0], "HOME": plan.user_home, **plan.variables}
-    orders = (*(f"set={name}={value}" for name, value in known.items()), *plan.limits.orders(plan.writes))
+    refused = f"filter={seccomp.kernel_alone().hex()}"
+    orders = (refused, *(f"set={name}={value}" for name, value in known.items()), *plan.limits.orders(plan.writes))
     # root owns the settings of the kernel in there, in whatever namespace
     closed = ("/", "/dev", *(("/proc",) if os.geteuid() == 0 else ()))
     argv += (word for place in closed for word in ("--remount-ro", place))

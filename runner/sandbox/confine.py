@@ -8,7 +8,8 @@ Landlock ABI 6 on). The guard has no work but to end everything below it when ru
 dies and when the host ends, and then to remove the private directory. It is the subreaper of it all, so a process that
 killed its keeper, left its session and cleared its environment becomes the guard's child and is ended, too.
 
-A step that fails ends everything before a command could run: no walls, no host.
+The host itself sets the filter of system calls that it is given, last. A step that fails ends everything before a
+command could run: no walls, no host.
 """
 
 # Every command of an iteration waits for it: it imports as little as it can, and works with descriptors.
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         `words` are the host's arguments. `handled` are the rights of files, ports and scopes that are refused where no
         rule allows them; `size` is the size of that record in this kernel's ABI. `paths` are path and right, `ports`
         first and last port and right. `scratch` is where the private directory is made; `home` is HOME where that is
-        elsewhere; `links` are put into HOME. `user` is number, group and groups. `filter` is in hexadecimal.
+        elsewhere; `links` are put into HOME. `user` is number, group and groups.
         """
 
         words: list[str]
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         paths: list[tuple[str, int]]
         ports: list[tuple[int, int, int]]
         scratch_rights: int
-        filter: str
 
 else:
     # No package can be imported in the walls: only the directory of this file is.
@@ -61,8 +61,7 @@ _END_S = 1.5
 """Seconds that the guard takes at most to end everything; runner kills it after two."""
 
 # prctl(2), landlock(7): the three numbers of the latter are the same on every architecture
-_SET_PDEATHSIG, _SET_SECCOMP, _SET_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 22, 36, 38
-_SECCOMP_FILTER = 2
+_SET_SUBREAPER, _SET_NO_NEW_PRIVS = 36, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH_BENEATH, _NET_PORT = 1, 2
 _FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
@@ -88,12 +87,6 @@ class Port(ctypes.Structure):
     """struct landlock_net_port_attr."""
 
     _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
-
-
-class Program(ctypes.Structure):
-    """struct sock_fprog."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
 def _must(returned: int, what: str) -> int:
@@ -141,9 +134,6 @@ def confine(orders: Orders, rules: int) -> None:
     _must(_libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     _must(_libc.syscall(_RESTRICT_SELF, rules, 0), "landlock")
     os.close(rules)
-    code = bytes.fromhex(orders["filter"])
-    program = Program(len(code) // 8, code)
-    _must(_libc.prctl(_SET_SECCOMP, _SECCOMP_FILTER, ctypes.byref(program), 0, 0), "seccomp")
 
 
 # ---- the private directory -------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ the command (parent-death signal).
 The command waits at the door: it is forked and has its identity, and executes nothing before `go`.
 
 Its arguments are what its commands may use together, `NAME=NUMBER` (see `runner.sandbox.plan.Limits`), `place=PATH` for
-each directory whose file system is watched, and `set=NAME=VALUE` for what every command finds in its environment.
+each directory whose file system is watched, `set=NAME=VALUE` for what every command finds in its environment, and
+`filter=HEXADECIMAL` for a seccomp filter that holds from the start.
 
 Protocol of the host, on its standard input, a Unix socket: one byte for every command, a digit, with descriptors beside
 it: the keeper's socket, the command's output, what it reads on standard input (digits 1 and 3), and its standard error
@@ -46,7 +47,9 @@ SETTLE_S = 0.2
 LEFT_GRACE_S = 1.0
 WATCH_S = 0.25
 _PR_SET_PDEATHSIG = 1
+_PR_SET_SECCOMP = 22
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 ALWAYS: dict[bytes, bytes] = {}
 """What every command finds in its environment, whatever runner says: the walls know where HOME is."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -291,6 +294,21 @@ class Keeper:
             self.end(float(line[4:]))
 
 
+class Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def refuse(code: bytes) -> None:
+    """Have the kernel refuse system calls to this process and all it starts. Ends it where that cannot be."""
+    program = Program(len(code) // 8, code)
+    if _prctl is not None:
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if _prctl(_PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0) != 0:
+            sys.exit("the kernel refuses a filter of system calls")
+
+
 class Watch:
     """Looks at what all commands use together, while any runs. What the kernel can bound, it does."""
 
@@ -298,7 +316,9 @@ class Watch:
         said = [word.partition("=")[::2] for word in words]
         for name, _, value in (text.partition("=") for word, text in said if word == "set"):
             ALWAYS[os.fsencode(name)] = os.fsencode(value)
-        self.most = {name: int(value) for name, value in said if value.isdecimal()}
+        for code in (bytes.fromhex(value) for name, value in said if name == "filter" and value):
+            refuse(code)
+        self.most = {name: int(value) for name, value in said if value.isdecimal() and name != "filter"}
         self.places = [value for name, value in said if name == "place"] if "max_disk" in self.most else []
         self.free = [_free(place) for place in self.places]
         self.pause: float | None = None

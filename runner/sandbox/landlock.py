@@ -125,7 +125,11 @@ def launch(plan: Plan, env: Mapping[str, str], *, version: int | None = None) ->
     by_port = found >= PORTS_ABI and not network
     files = _newest(_FILES_OF_ABI, found)
     orders: dict[str, object] = {
-        "words": plan.limits.orders((*plan.writes, Path(scratch))),
+        "words": [
+            f"filter={seccomp.program('any' if network else 'tcp' if by_port else 'none').hex()}",
+            *plan.limits.orders((*plan.writes, Path(scratch))),
+            *(f"set={name}={value}" for name, value in plan.variables.items()),
+        ],
         "scratch": scratch,
         "home": str(plan.home or ""),
         "links": [(str(path.relative_to(plan.user_home)), str(path)) for path in _linked(plan)],
@@ -141,11 +145,11 @@ def launch(plan: Plan, env: Mapping[str, str], *, version: int | None = None) ->
             *((path, files & ~_EXECUTE & ~_MAKE_CHAR & ~_MAKE_BLOCK) for path in (*_DEVICES, _SHARED_MEMORY)),
             *((path, files & _EVERYTHING) for path in write),
         ],
-        "ports": list(_ports()) if by_port else [],
+        "ports": list(_ports(plan.proxy_port)) if by_port else [],
         "scratch_rights": files & _EVERYTHING,
-        "filter": seccomp.program("any" if network else "tcp" if by_port else "none").hex(),
     }
-    words = (sys.executable, "-I", "-S", str(CONFINE), json.dumps(orders))
+    # The way out begins before the walls: nothing behind them can make a unix socket.
+    words = (os.path.realpath(sys.executable), "-I", "-S", *plan.forwarder, str(CONFINE), json.dumps(orders))
     return Launch(argv=words, env=env)
 
 
@@ -166,9 +170,11 @@ def _linked(plan: Plan) -> Iterator[Path]:
             yield path
 
 
-def _ports() -> Iterator[tuple[int, int, int]]:
-    """First and last of the ports that servers of this machine's tests use, and what is allowed with them."""
+def _ports(proxy: int) -> Iterator[tuple[int, int, int]]:
+    """First and last of the ports that servers of a workspace use, and the way out; what is allowed with each."""
     yield 0, 0, _BIND
+    if proxy:
+        yield proxy, proxy, _CONNECT
     yield *SERVERS, _BIND | _CONNECT
     try:
         first, last = map(int, _GIVEN_OUT.read_text("ascii").split())

@@ -1,13 +1,16 @@
-"""The system calls that the walls of a machine without bubblewrap refuse, as a seccomp filter.
+"""The system calls that commands are refused, as a seccomp filter: what no other wall stands in front of.
 
-Landlock knows nothing of sockets other than TCP, of debugging, of namespaces, or of io_uring, which would go around a
-filter of sockets. Refused with EPERM, or with ENOSYS where programs know another way then:
+Behind every wall, with EPERM: the keys that the kernel keeps for a user (Kerberos tickets, keys of file systems), which
+no namespace hides; what changes or watches the kernel itself (BPF, perf, modules, kexec); typing into a terminal
+(TIOCSTI).
+
+Behind Landlock, which knows of files, TCP ports, signals and tracing alone, also:
 
 - sockets of every kind but TCP (and the kernel's answers about routes): no UDP, no raw packets, and no Unix sockets by
-  name, because a session bus (`systemd-run --user`) or `docker.sock` is a way out. Pairs of sockets stay;
-- reading, tracing and limiting other processes, new user namespaces, mounting, keys of the kernel, BPF, perf, io_uring;
-- typing into a terminal (TIOCSTI), and connecting with the first bytes sent (MSG_FASTOPEN), which Landlock's ports
-  do not see.
+  name, because a session bus (`systemd-run --user`) or `docker.sock` is a way out. Pairs of sockets stay. Connecting
+  with the first bytes sent (MSG_FASTOPEN), which Landlock's ports do not see. io_uring, which makes sockets without a
+  system call: ENOSYS, programs know another way then;
+- limits of other processes, new user namespaces and mounting.
 
 Sources: seccomp(2), bpf(4) of the kernel's `linux/filter.h`, and the tables of system calls of the two architectures.
 """
@@ -42,14 +45,14 @@ class _Machine:
     send: tuple[int, int, int]
     clone: int
     unshare: int
-    refused: tuple[int, ...]
-    missing: tuple[int, ...]
+    kernel: tuple[int, ...]
+    spaces: tuple[int, ...]
 
 
 # clone3 hides its flags from a filter; io_uring makes sockets without one. Both have a way that programs fall back to.
-_CLONE3, _IO_URING = 435, (425, 426, 427)
-# open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, pidfd_getfd, mount_setattr
-_NEWER = (428, 429, 430, 431, 432, 433, 438, 442)
+_MISSING = (435, 425, 426, 427)
+# open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
+_NEWER = (428, 429, 430, 431, 432, 433, 442)
 
 _MACHINES = {
     "x86_64": _Machine(
@@ -60,14 +63,11 @@ _MACHINES = {
         send=(44, 46, 307),
         clone=56,
         unshare=272,
-        # ptrace, process_vm_readv, process_vm_writev, kcmp, mount, umount2, pivot_root, chroot, setns, bpf,
-        # perf_event_open, userfaultfd, keyctl, add_key, request_key, init_module, finit_module, delete_module,
+        # bpf, perf_event_open, userfaultfd, keyctl, add_key, request_key, init_module, finit_module, delete_module,
         # kexec_load, kexec_file_load, reboot, swapon, swapoff, syslog, acct, quotactl, open_by_handle_at
-        refused=(
-            *(101, 310, 311, 312, 165, 166, 155, 161, 308, 321, 298, 323, 250, 248, 249, 175, 313, 176),
-            *(246, 320, 169, 167, 168, 103, 163, 179, 304, *_NEWER),
-        ),
-        missing=(_CLONE3, *_IO_URING),
+        kernel=(321, 298, 323, 250, 248, 249, 175, 313, 176, 246, 320, 169, 167, 168, 103, 163, 179, 304),
+        # mount, umount2, pivot_root, chroot, setns
+        spaces=(165, 166, 155, 161, 308, *_NEWER),
     ),
     "aarch64": _Machine(
         audit=0xC00000B7,
@@ -77,11 +77,8 @@ _MACHINES = {
         send=(206, 211, 269),
         clone=220,
         unshare=97,
-        refused=(
-            *(117, 270, 271, 272, 40, 39, 41, 51, 268, 280, 241, 282, 219, 217, 218, 105, 273, 106),
-            *(104, 294, 142, 224, 225, 116, 89, 60, 265, *_NEWER),
-        ),
-        missing=(_CLONE3, *_IO_URING),
+        kernel=(280, 241, 282, 219, 217, 218, 105, 273, 106, 104, 294, 142, 224, 225, 116, 89, 60, 265),
+        spaces=(40, 39, 41, 51, 268, *_NEWER),
     ),
 }
 
@@ -92,11 +89,36 @@ def supported() -> bool:
 
 
 def program(sockets: str, *, machine: str = "") -> bytes:
-    """The filter, as instructions of 8 bytes. `sockets` that may be made: `none`, `tcp`, or `any` of the internet's.
+    """The filter behind Landlock, as instructions of 8 bytes. `sockets` that may be made: `none`, `tcp`, or `any`.
 
     Raises KeyError for an architecture that is not `supported`.
     """
     calls = _MACHINES[machine or platform.machine()]
+    lines = _begun(calls)
+    lines.refuse(calls.spaces, _EPERM)
+    lines.refuse(_MISSING, _ENOSYS)
+    for number in (calls.clone, calls.unshare):
+        lines.block(number, [(_LOAD, _argument(0), 0, 0), (_IF_ANY_BIT, _CLONE_NEWUSER, 0, 1), _NO, _YES])
+    lines.block(calls.prlimit, [(_LOAD, _argument(0), 0, 0), (_IF_EQUAL, 0, 1, 0), _NO, _YES])
+    for number, flags in zip(calls.send, (3, 2, 3), strict=True):
+        lines.block(number, [(_LOAD, _argument(flags), 0, 0), (_IF_ANY_BIT, _MSG_FASTOPEN, 0, 1), _NO, _YES])
+    lines.block(calls.socket, _sockets(sockets))
+    lines.add(_RETURN, _ALLOW)
+    return lines.code
+
+
+def kernel_alone(*, machine: str = "") -> bytes:
+    """The filter behind walls that have namespaces; empty for an architecture that is not `supported`."""
+    calls = _MACHINES.get(machine or platform.machine())
+    if calls is None:
+        return b""
+    lines = _begun(calls)
+    lines.add(_RETURN, _ALLOW)
+    return lines.code
+
+
+def _begun(calls: _Machine) -> _Lines:
+    """What every filter begins with."""
     lines = _Lines()
     lines.add(_LOAD, _ARCHITECTURE)
     lines.add(_IF_EQUAL, calls.audit, then=1)
@@ -106,22 +128,12 @@ def program(sockets: str, *, machine: str = "") -> bytes:
         # another way to call the same kernel, with numbers of its own
         lines.add(_IF_AT_LEAST, _X32, otherwise=1)
         lines.add(_RETURN, _ERRNO | _ENOSYS)
-    for numbers, error in ((calls.refused, _EPERM), (calls.missing, _ENOSYS)):
-        for number in numbers:
-            lines.add(_IF_EQUAL, number, otherwise=1)
-            lines.add(_RETURN, _ERRNO | error)
-    for number in (calls.clone, calls.unshare):
-        lines.block(number, [(_LOAD, _argument(0), 0, 0), (_IF_ANY_BIT, _CLONE_NEWUSER, 0, 1), _NO, _YES])
+    lines.refuse(calls.kernel, _EPERM)
     lines.block(
         calls.ioctl,
         [(_LOAD, _argument(1), 0, 0), (_IF_EQUAL, _TIOCSTI, 1, 0), (_IF_EQUAL, _TIOCLINUX, 0, 1), _NO, _YES],
     )
-    lines.block(calls.prlimit, [(_LOAD, _argument(0), 0, 0), (_IF_EQUAL, 0, 1, 0), _NO, _YES])
-    for number, flags in zip(calls.send, (3, 2, 3), strict=True):
-        lines.block(number, [(_LOAD, _argument(flags), 0, 0), (_IF_ANY_BIT, _MSG_FASTOPEN, 0, 1), _NO, _YES])
-    lines.block(calls.socket, _sockets(sockets))
-    lines.add(_RETURN, _ALLOW)
-    return lines.code
+    return lines
 
 
 def _sockets(which: str) -> list[tuple[int, int, int, int]]:
@@ -167,6 +179,11 @@ class _Lines:
 
     def add(self, code: int, value: int, *, then: int = 0, otherwise: int = 0) -> None:
         self.code += struct.pack("=HBBI", code, then, otherwise, value)
+
+    def refuse(self, numbers: tuple[int, ...], error: int) -> None:
+        for number in numbers:
+            self.add(_IF_EQUAL, number, otherwise=1)
+            self.add(_RETURN, _ERRNO | error)
 
     def block(self, number: int, instructions: list[tuple[int, int, int, int]]) -> None:
         """Judge one system call by its arguments; the instructions must all end in a return."""
