@@ -108,7 +108,7 @@ class JournalRecorder:
                     taking = batch.judge(proposal) if isinstance(proposal, RunResumed) and not stale else None
                     for event in left:
                         batch.append(event)
-                    if proposal is None:
+                    if proposal is None or self._interrupt.fired:  # perhaps by who saw the switch
                         batch.heed_the_switch()
                     answer = taking if taking is not None or proposal is None else batch.judge(proposal)
             except BaseException:

@@ -5,7 +5,16 @@ import threading
 import pytest
 
 from runner.errors import BusyError, StateError
-from runner.events.facts import CallRefused, RunCreated, StartTool, StopAsked, ToolRefused, ToolStarted
+from runner.events.facts import (
+    CallDispatched,
+    CallRefused,
+    CallUnknown,
+    RunCreated,
+    StartTool,
+    StopAsked,
+    ToolRefused,
+    ToolStarted,
+)
 from runner.policy.rules import asked
 from runner.store import journal
 from runner.store.database import Database
@@ -48,6 +57,18 @@ def test_a_wait_ends_with_the_switch(database: Database):
     assert recorder.state.stop_asked == StopAsked(by="all", now=True)
 
 
+def test_a_call_that_was_cut_by_the_switch_ends_the_run_by_it(database: Database):
+    """Whoever watches cuts the call: that it is lost is no failure of the provider."""
+    recorder = begin(database)
+    sent = recorder.record(dispatch())
+    assert isinstance(sent, CallDispatched)
+    halt(database, by="alice", why="", at=AT)
+    assert recorder.stop_waits()
+    recorder.interrupt.fire()
+    recorder.record(CallUnknown(call=sent.call, reason="stopped"))
+    assert kinds(database)[-2:] == ["StopAsked", "CallUnknown"]
+
+
 def test_no_run_begins_until_somebody_allows_it(database: Database):
     halt(database, by="alice", why="leak", at=0)
     created = RunCreated(
@@ -66,7 +87,9 @@ def test_no_run_begins_until_somebody_allows_it(database: Database):
     with pytest.raises(BusyError) as refused:
         create_run(database, created, Clock())
     assert refused.value.exit_code == 75
-    assert refused.value.message == "starts are blocked since 1970-01-01 00:00:00 UTC by alice (runner stop --all): leak"
+    assert (
+        refused.value.message == "starts are blocked since 1970-01-01 00:00:00 UTC by alice (runner stop --all): leak"
+    )
     assert "runner allow-starts" in refused.value.hint
     assert not journal.runs(database)
 
