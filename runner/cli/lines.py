@@ -13,6 +13,10 @@ from runner.cli.live.cells import clean, cut
 from runner.cli.output import harmless
 from runner.cli.sums import spent
 from runner.events.facts import (
+    ApprovalDecided,
+    ApprovalReminded,
+    ApprovalRequested,
+    ApprovalVoted,
     BoundViolated,
     CallDispatched,
     CallReconciled,
@@ -39,6 +43,7 @@ from runner.events.facts import (
     Warned,
     WorkspaceChanged,
 )
+from runner.policy import gates
 from runner.policy.model import MOST_ATTEMPTS
 from runner.secrets import Vault, mask_patterns
 from runner.state import State
@@ -88,7 +93,7 @@ class Lines:
             return (Line(_settled(event, state, self._billing)),)
         if isinstance(event, ChecksFinished):
             return _checked(event, state)
-        text = _call(event, state) or _tree(event) or _run(event, state)
+        text = _call(event, state) or _asked(event, state) or _tree(event) or _run(event, state)
         return () if text is None else (Line(text, _tone(event)),)
 
     def _tool(self, event: ToolFinished) -> Line:
@@ -279,6 +284,24 @@ def _call(event: Event, state: State) -> str | None:
         case CallReconciled():
             held, cost = format_usd(event.held), format_usd(event.cost)
             return f"  call {event.call} cost {cost} instead of {held}, by {event.evidence} in {event.source}"
+        case _:
+            return None
+
+
+def _asked(event: Event, state: State) -> str | None:
+    match event:
+        case ApprovalRequested():
+            shown = _short(event.shown, 60)
+            return f"    {shown} -> waits for {gates.waits_for(event.gates)}: runner approvals show {event.approval}"
+        case ApprovalVoted():
+            asked = state.approvals.get(event.approval)
+            owner = asked.request.decision.owner if asked else ""
+            return f"    {event.approval}: {'yes' if event.vote.approve else 'no'} by {gates.named(event.vote, owner)}"
+        case ApprovalDecided():
+            why = event.why or event.approver
+            return f"    {event.approval} is {event.outcome}{f': {why}' if why else ''}"
+        case ApprovalReminded():
+            return f"    {event.approval} still waits: half of its time is over"
         case _:
             return None
 
