@@ -153,11 +153,11 @@ class Decider:
                 continue
             spoken[compiled.order] = (_match(rule), rule.reason, self._gate(rule))
         asked.clear()
-        if time.thread_time() > ends:
-            raise _TooSlowError
         # a rule's own words tell more than a list of paths does
         found = [spoken[order] for order in sorted(spoken)]
         found += self._built_in(facts)
+        if time.thread_time() > ends:
+            raise _TooSlowError
         return self._answer(facts, found, covered)
 
     def _gate(self, rule: Rule) -> str:

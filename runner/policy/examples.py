@@ -8,6 +8,7 @@ from runner.errors import ConfigError
 from runner.policy.book import Example, Rule
 from runner.policy.compiled import Compiled, compile_rule
 from runner.policy.facts import facts_of
+from runner.policy.reading import TOOLS
 from runner.policy.trial import AnyMachine
 
 _MACHINES = (AnyMachine(sandboxed=False), AnyMachine(sandboxed=True))
@@ -37,7 +38,8 @@ def _wrong(rule: Rule) -> Iterator[ConfigError]:
 
 def matched(compiled: Compiled, example: Example) -> bool:
     """Whether a rule speaks of an example, behind walls or without them."""
-    return any(compiled.speaks_of(facts_of(example.tool, example.args, "commands", around)) for around in _MACHINES)
+    effect = TOOLS.get(example.tool, "commands")
+    return any(compiled.speaks_of(facts_of(example.tool, example.args, effect, around)) for around in _MACHINES)
 
 
 def shown(example: Example) -> str:

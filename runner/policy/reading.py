@@ -16,19 +16,19 @@ from runner.values import Ruling
 
 T = TypeVar("T")
 
-TOOLS = (
-    "read_file",
-    "list_files",
-    "search_text",
-    "output",
-    "stop",
-    "write_file",
-    "edit_file",
-    "tick",
-    "run",
-    "shell",
-)
-"""The names of runner's own tools; `mcp:server/tool` are others'."""
+TOOLS: Mapping[str, str] = {
+    "read_file": "reads",
+    "list_files": "reads",
+    "search_text": "reads",
+    "output": "reads",
+    "stop": "reads",
+    "write_file": "writes",
+    "edit_file": "writes",
+    "tick": "writes",
+    "run": "commands",
+    "shell": "commands",
+}
+"""Runner's own tools by name, and what each can do; `mcp:server/tool` are others'."""
 
 RISKS = ("low", "medium", "high")
 MODES = ("enforce", "warn", "audit")
@@ -85,7 +85,7 @@ def _tool(node: Node, name: str) -> str:
         text in TOOLS or _MCP.match(text) or (not patterns.is_literal(text) and any(map(patterns.word(text), TOOLS)))
     )
     if not known and text != "mcp:*":
-        raise node.at.error(f"unknown tool {text!r}", hint=fields.meant(text, TOOLS))
+        raise node.at.error(f"unknown tool {text!r}", hint=fields.meant(text, tuple(TOOLS)))
     return text
 
 
