@@ -22,7 +22,20 @@ from bench import evidence, lineup, table
 from bench.case import Bench, Case, Promise, Round
 from bench.measure import NotMeasuredError, Server, scratch
 
-CASES = ("light", "steps", "log", "first", "gap", "replay", "checkpoint", "fold", "live", "providers", "reply")
+CASES = (
+    "light",
+    "steps",
+    "log",
+    "first",
+    "gap",
+    "replay",
+    "checkpoint",
+    "fold",
+    "live",
+    "providers",
+    "reply",
+    "sandboxed",
+)
 SIZES = (20, 100, 400, 2000)
 QUICK_SIZES = (20, 400)
 
