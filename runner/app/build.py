@@ -8,13 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.agent.conversation import Conversation
-from runner.app import identity
+from runner.app import identity, signals
+from runner.app.approver import at_terminal
+from runner.app.asking import Asking
 from runner.app.clock import SystemClock
 from runner.app.judge import PolicyJudge
-from runner.app.places import RunPlace
+from runner.app.places import RunPlace, State
 from runner.app.plan import Chosen, Sources, policy_of
 from runner.app.setup import run_setup
 from runner.app.texts import WorkspaceTexts
+from runner.app.wallplan import Ground
+from runner.app.walls import Choice, Walls
 from runner.checks import SpecChecks, WorkspaceGuard
 from runner.config import Settings
 from runner.errors import StateError
@@ -25,6 +29,7 @@ from runner.policy.book import Rulebook
 from runner.policy.model import Policy
 from runner.ports import ToolDefinition
 from runner.pricing.book import hold_percent
+from runner.sandbox.proxy import Proxy
 from runner.spec.checklist import checklist, normalised, tick
 from runner.spec.model import Spec
 from runner.store.recorder import JournalRecorder
@@ -44,12 +49,20 @@ class Parts:
     created: RunCreated
     sources: Sources
     rulebook: Rulebook
+    choice: Choice
+    proxy: Proxy | None
     models: tuple[Chosen, ...]
-    place: RunPlace
+    state: State
     workspace: ShadowWorkspace
     recorder: JournalRecorder
     on_text: Callable[[str], None]
     on_output: Callable[[bytes], None]
+    terminal: signals.Terminal | None = None
+
+    @property
+    def place(self) -> RunPlace:
+        """Where the run's things live."""
+        return self.state.run(self.created.run)
 
 
 def world(parts: Parts) -> World:
@@ -58,6 +71,9 @@ def world(parts: Parts) -> World:
     root = parts.workspace.root
     spec_file = spec_file_in(parts.created)
     env = sources.settings.tool_env()
+    # the guard knows what is protected once checkpoint 0 is there, and no command is wanted before
+    held = Walls(parts.choice, sources.settings, parts.rulebook, lambda: _ground(parts, guard), parts.proxy)
+    enclosure = held.enclosure(parts.place.scratch)
     tools = BuiltinTools(
         root,
         env=env,
@@ -67,9 +83,19 @@ def world(parts: Parts) -> World:
         tick=tick,
         on_tick=_ticker(recorder),
         on_output=parts.on_output,
+        launch=held.launch,
+        sandbox=held.name,
     )
     engines = tuple(_engine(one, sources, tools.definitions) for one in parts.models)
-    checks = SpecChecks(parts.workspace, parts.place.scratch, env=env, vault=sources.vault, normalise=normalised)
+    checks = SpecChecks(
+        parts.workspace,
+        parts.place.scratch,
+        env=env,
+        vault=sources.vault,
+        normalise=normalised,
+        enclosure=enclosure,
+    )
+    guard = LateGuard(parts, checks)
     return World(
         clock=SystemClock(),
         engines=engines,
@@ -77,30 +103,61 @@ def world(parts: Parts) -> World:
         tools=tools,
         workspace=parts.workspace,
         checks=checks,
-        guard=LateGuard(parts, checks),
+        guard=guard,
         spec=parts.spec,
         texts=WorkspaceTexts(parts.spec, root=root, spec_file=spec_file, vault=sources.vault),
         conversation=Conversation([one.model for one in engines], [one.entry for one in engines]),
-        setup=lambda interrupt: run_setup(parts.spec, root=root, env=env, vault=sources.vault, interrupt=interrupt),
+        setup=lambda interrupt: run_setup(
+            parts.spec, root=root, env=env, vault=sources.vault, interrupt=interrupt, enclosure=enclosure
+        ),
         backoff_s=_backoff_s,
         on_text=parts.on_text,
         mask=sources.vault.mask,
-        judge=_judge(parts, env),
+        judge=_judge(parts, tools, env),
+        approver=None if sources.settings.unattended.value else at_terminal(parts.terminal, sources.vault.mask),
     )
 
 
-def _judge(parts: Parts, env: Mapping[str, str]) -> PolicyJudge:
+def _ground(parts: Parts, guard: LateGuard) -> Ground:
+    """Where the run works, and what of it its commands must leave as it is."""
+    root, spec = parts.workspace.root, spec_file_in(parts.created)
+    inside = spec is not None and spec.is_relative_to(root)
+    return Ground(
+        workspace=root,
+        origin=Path(parts.created.origin),
+        state=parts.state.root,
+        home=parts.place.home,
+        protected=tuple(guard.base()),
+        spec=spec.relative_to(root).as_posix() if spec is not None and inside else None,
+    )
+
+
+def _judge(parts: Parts, tools: BuiltinTools, env: Mapping[str, str]) -> PolicyJudge:
     """The judge of this run's tool calls: the policy, and where names and paths lead here."""
     recorder, vault = parts.recorder, parts.sources.vault
-    # a person who said `none` is believed where the policy says so
-    accepted = parts.sources.settings.sandbox.value == "none" and parts.rulebook.sandbox.accept_unsandboxed
-    around = WorkspaceSurroundings(parts.workspace.root, env, sandboxed=accepted, vault=vault)
+    around = WorkspaceSurroundings(
+        parts.workspace.root,
+        env,
+        sandboxed=parts.choice.sandboxed(parts.rulebook.sandbox),
+        egress=parts.proxy is not None,
+        vault=vault,
+    )
     return PolicyJudge(
         parts.rulebook,
         around,
         agent=lambda: f"{AGENT} {recorder.state.model}",
         owner=parts.created.owner or identity.owner(),
         mask=vault.mask,
+        asking=Asking(
+            gates=parts.rulebook.gates,
+            around=around,
+            root=parts.workspace.root,
+            schemas={one.name: one.parameters for one in tools.definitions},
+            environment=env,
+            sandbox=parts.choice.name,
+            tree=lambda: parts.workspace.snapshot().tree,
+            mask=vault.mask,
+        ),
     )
 
 
@@ -138,6 +195,7 @@ def policy(spec: Spec, settings: Settings, rulebook: Rulebook, world: World) -> 
         on_ask=rulebook.on_ask,
         asks_per_hour=rulebook.asks_per_hour,
         engines=len(world.engines),
+        attended=world.approver is not None,
         can_count=tuple(
             one.model.can_count and one.entry.count != "untrusted" and not one.entry.local for one in world.engines
         ),

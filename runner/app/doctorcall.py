@@ -15,11 +15,13 @@ from runner.app.health.finding import Finding, Mark
 from runner.app.places import State
 from runner.app.plan import Asked, Sources
 from runner.app.reach import NoScreen
+from runner.app.walls import Choice
 from runner.config import Flags, Setting, Settings, state_dir, workspace_keys
 from runner.errors import ConfigError, RunnerError, closest
 from runner.events.facts import BoundViolated, CallRefused, CallReleased, CallSettled, CallUnknown, Event
 from runner.models.catalog import DEFAULT_MODELS
 from runner.models.keys import FOREIGN_KEYS, SUPPORTED_KEYS
+from runner.sandbox.walls import NONE, Backend
 from runner.secrets import Keys
 from runner.store import journal
 from runner.values import format_usd
@@ -89,6 +91,10 @@ def _model(wanted: str, sources: Sources) -> str:
     return min(of_it, key=lambda entry: (entry.price.output, entry.name)).name
 
 
+_NO_WALLS = Choice(name=NONE, backend=Backend(name=NONE))
+"""For a call that needs no command: one that came all the same would be refused, as nobody accepted it."""
+
+
 def _asked(where: Where, place: Path, model: str | None) -> Asked:
     flags = Flags(model=model, worktree=False)
     return Asked(text=_TEXT, cwd=place, environ=where.environ, keys=where.keys, flags=flags, limits=_LIMITS)
@@ -105,7 +111,7 @@ def _called(asked: Asked, model: str) -> Finding:
             state=state, database=database, vault=sources.vault, screen=NoScreen(), say=lambda _: None
         )
         run = drive.create(chosen, access)
-        drive.drive(run, chosen.spec, chosen.models, sources, access, rulebook=chosen.rulebook)
+        drive.drive(run, chosen.spec, chosen.models, sources, access, rulebook=chosen.rulebook, choice=_NO_WALLS)
         known = (journal.known(run, row) for row in journal.rows(database, run))
         events = [one.event for one in known if one is not None]
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 import runner
 from runner import loop
 from runner.agent.conversation import Conversation
-from runner.app import build, identity, present, rules, signals
+from runner.app import build, identity, present, rules, signals, walls
 from runner.app.clock import SystemClock
 from runner.app.places import State
 from runner.app.plan import Chosen, Draft, Plan, Sources, price_note
@@ -35,8 +35,6 @@ from runner.store.summary import summary
 from runner.values import Limits, StopKind, StopReason
 from runner.workspace.shadow import ShadowWorkspace
 from runner.workspace.worktree import clone_for
-
-UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +126,7 @@ def drive(
     access: Access,
     *,
     rulebook: Rulebook,
+    choice: walls.Choice,
     seen: int = 1,
     limits: tuple[Limits, dict[str, str]] | None = None,
     now: bool = False,
@@ -135,15 +134,16 @@ def drive(
     """Take a run's lease and drive it until it stands still. Raises BusyError (75) when somebody else has it.
 
     It calls the first of `models` unless that fails for good, then the next. The policy is `rulebook` with the
-    project's own layer, read once: nothing changes it while this driver lives. `seen` is the last event the caller knew
-    of: a run that somebody ended since then stays ended. `now` = what a provider asked the run to wait for is over.
+    project's own layer, read once: nothing changes it while this driver lives. `choice` is what holds the run's
+    commands. `seen` is the last event the caller knew of: a run that somebody ended since then stays ended. `now` =
+    what a provider asked the run to wait for is over.
     """
     with taken(run, models[0].name, access, seen=seen, now=now) as (recorder, workspace):
         if (over := recorder.state.stopped) is not None:
             return over, recorder.state
         if limits is not None and limits[0] != recorder.state.limits:
             recorder.record(LimitsSet(limits=limits[0], sources=limits[1]))
-        _say_once(recorder, _notes(recorder.state, sources, models))
+        _say_once(recorder, [*choice.notes, *_notes(recorder.state, sources, models)])
         created = recorder.state.created
         if created is None:
             msg = f"run {run} has no beginning"
@@ -151,29 +151,58 @@ def drive(
         streams = present.Streams(access.vault)
         recorder.listen(lambda stamped, _: streams.event(stamped.event))
         file = build.spec_file_in(created)
-        with signals.listening(recorder, access.terminal), present.published(streams, access.state.run(run).now):
-            rulebook = _pin(sources.settings, rulebook, workspace, recorder)
+        with (
+            signals.listening(recorder, access.terminal),
+            present.published(streams, access.state.run(run).now),
+            ExitStack() as open_for,
+        ):
+            pinned = _pin(sources.settings, rulebook, workspace, recorder)
+            if pinned.sandbox != rulebook.sandbox:
+                choice = held_by(sources.settings, pinned, workspace.root, models, accepted=bool(choice.accepted))
+                _say_once(recorder, choice.notes)
+            place = access.state.run(run)
+            proxy = open_for.enter_context(walls.way_out(choice, sources.settings, pinned, place.scratch))
             world = build.world(
                 build.Parts(
                     spec=spec if file is None else replace(spec, path=str(file)),
                     created=created,
                     sources=sources,
-                    rulebook=rulebook,
+                    rulebook=pinned,
+                    choice=choice,
+                    proxy=proxy,
                     models=tuple(models),
-                    place=access.state.run(run),
+                    state=access.state,
                     workspace=workspace,
                     recorder=recorder,
                     on_text=present.both(streams.text, access.screen.text),
                     on_output=present.both(streams.output, access.screen.output),
+                    terminal=access.terminal,
                 )
             )
             _follow(world.conversation, recorder, access.database, run)
             try:
-                stop = loop.run(recorder, build.policy(spec, sources.settings, rulebook, world), world)
+                stop = loop.run(recorder, build.policy(spec, sources.settings, pinned, world), world)
                 _hook(stop, recorder.state, sources, access)
             finally:
                 world.tools.end_iteration()
         return stop, recorder.state
+
+
+def held_by(
+    settings: Settings,
+    rulebook: Rulebook,
+    root: Path,
+    models: Sequence[Chosen],
+    *,
+    accepted: bool = False,
+    ask: Callable[[str], bool] | None = None,
+) -> walls.Choice:
+    """What holds the commands of a run in `root`. Raises ConfigError (2) with the fix where nothing does.
+
+    `accepted` = somebody at a terminal has accepted that before; `ask` asks now.
+    """
+    recorded = all(one.choice.kind == "replay" for one in models)
+    return walls.choose(settings, rulebook.sandbox, root, recorded=recorded, accepted=accepted, ask=ask)
 
 
 def _pin(settings: Settings, rulebook: Rulebook, workspace: ShadowWorkspace, recorder: JournalRecorder) -> Rulebook:
@@ -267,7 +296,7 @@ def _follow(conversation: Conversation, recorder: JournalRecorder, database: Dat
 
 def _notes(state: RunState, sources: Sources, models: Sequence[Chosen]) -> list[tuple[str, str]]:
     """What the user, and the record, must be told of a run, each with its topic."""
-    notes = [("unsandboxed", UNSANDBOXED)]
+    notes: list[tuple[str, str]] = []
     created = state.created
     if created is not None and created.worktree:
         copied = build.spec_file_in(created)

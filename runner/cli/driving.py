@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import config
-from runner.app import checking, drive, plan, rules
+from runner.app import approvals, approver, checking, drive, plan, rules, walls
 from runner.app.clock import SystemClock
 from runner.app.goon import loop_command, raise_command, resume_command, shared_budget
 from runner.app.places import State
+from runner.cli.accept import at_terminal
 from runner.cli.edge import notice, tell
 from runner.cli.ending import told
 from runner.cli.lines import PlainScreen
 from runner.cli.live.terminal import coloured, fit
 from runner.errors import ConfigError, NotFoundError, RefusedError, StateError
 from runner.log.stream import stream
+from runner.policy.book import Rulebook
 from runner.pricing.book import Entry
 from runner.spec.check import understood
 from runner.spec.model import Spec
@@ -32,6 +34,7 @@ from runner.store.halted import refuse_start, standing_halt
 from runner.store.recorder import open_run
 from runner.store.summary import summary
 from runner.values import Limits, StopKind, StopReason, format_duration, format_usd
+from runner.workspace.shadow import ShadowWorkspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +63,16 @@ def loop(asked: plan.Asked, view: View, *, new: bool) -> int:
     chosen = plan.complete(draft, asked)
     _refuse_unsound(chosen, asked)
     access, say = _access(chosen.sources, view)
+    choice = _held(chosen.sources, chosen.rulebook, chosen.workspace, chosen.models)
     if found is not None:
         drive.end_without_driver(found.id, access, by="new", kind=StopKind.ABANDONED)
         access.say(f"run {found.id} was abandoned; its unknown holds stay counted")
     run = drive.create(chosen, access)
     _say_limits(chosen, say)
     with _watched(access, view, chosen.spec, run) as shown:
-        stop, state = drive.drive(run, chosen.spec, chosen.models, chosen.sources, shown, rulebook=chosen.rulebook)
+        stop, state = drive.drive(
+            run, chosen.spec, chosen.models, chosen.sources, shown, rulebook=chosen.rulebook, choice=choice
+        )
     return _end(stop, state, access, view)
 
 
@@ -196,11 +202,44 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
         rulebook,
     )
     _may_go_on(run, state, limits[0])
+    if limits[0] == state.limits and (parked := _asked_still(run, state, sources.settings, access, rulebook)):
+        return _end(parked, state, access, view)
+    accepted = walls.ACCEPTED in state.warned
+    choice = _held(sources, rulebook, Path(created.workspace), models, accepted=accepted)
     with _watched(access, view, spec, run) as shown:
         stop, after = drive.drive(
-            run, spec, models, sources, shown, rulebook=rulebook, seen=state.seq, limits=limits, now=now
+            run, spec, models, sources, shown, rulebook=rulebook, choice=choice, seen=state.seq, limits=limits, now=now
         )
     return _end(stop, after, access, view)
+
+
+def _held(
+    sources: plan.Sources,
+    rulebook: Rulebook,
+    root: Path,
+    models: Sequence[plan.Chosen],
+    *,
+    accepted: bool = False,
+) -> walls.Choice:
+    """What is to hold the commands of a run; whoever is at this terminal may accept that nothing does."""
+    ask = at_terminal(unattended=sources.settings.unattended.value)
+    return drive.held_by(sources.settings, rulebook, root, models, accepted=accepted, ask=ask)
+
+
+def _asked_still(
+    run: str, state: RunState, settings: config.Settings, access: drive.Access, rulebook: Rulebook
+) -> StopReason | None:
+    """What a run is parked for that waits for people, none of whom came: then it needs no driver, and no new fact.
+
+    None where somebody sits here who can be asked, or another policy holds now, which decides anew.
+    """
+    if state.base is None or state.created is None or approvals.waits(access.database, run, state) is None:
+        return None
+    if not settings.unattended.value and approver.at_terminal(None, access.vault.mask) is not None:
+        return None
+    workspace = ShadowWorkspace(Path(state.created.workspace), access.state.root)
+    same = rules.with_project(settings, rulebook, workspace, state.base.tree).digest == state.policy
+    return state.stopped if same else None
 
 
 def _refuse_other_state(settings: config.Settings, access: drive.Access) -> None:
