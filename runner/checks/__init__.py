@@ -4,6 +4,7 @@ from runner.checks.guard import WorkspaceGuard
 from runner.checks.protect import Protection, protected_paths, protection
 from runner.checks.results import Masks, failure_signature, total_score
 from runner.checks.run import SpecChecks, free
+from runner.checks.setup import setup_inputs
 
 __all__ = [
     "Masks",
@@ -14,5 +15,6 @@ __all__ = [
     "free",
     "protected_paths",
     "protection",
+    "setup_inputs",
     "total_score",
 ]

@@ -41,6 +41,18 @@ _MANIFESTS = [
 ]
 
 
+def setup_inputs(spec: Spec, workspace: Workspace, tree: str) -> str:
+    """Name the content of a tree that the spec says its setup depends on; "" where it says nothing."""
+    if not spec.setup_inputs:
+        return ""
+    found = [path for path in workspace.paths(tree) if any(names.matches(path, each) for each in spec.setup_inputs)]
+    digest = hashlib.sha256()
+    for path, data in workspace.read_many(tree, sorted(found)).items():
+        digest.update(f"{len(data)} {path}\0".encode("utf-8", "surrogateescape"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
 class Products:
     """The folders and files that setup made, known by size, times and inode: content cannot change without them."""
 
@@ -56,7 +68,9 @@ class Products:
         telling = [
             path
             for path in self._workspace.paths(tree)
-            if path in named or any(fnmatch.fnmatchcase(posixpath.basename(path), each) for each in _MANIFESTS)
+            if path in named
+            or any(fnmatch.fnmatchcase(posixpath.basename(path), each) for each in _MANIFESTS)
+            or any(names.matches(path, each) for each in spec.setup_inputs)
         ]
         for path, data in self._workspace.read_many(tree, telling).items():
             digest.update(f"\0{path}\0".encode("utf-8", "surrogateescape"))

@@ -6,9 +6,11 @@ One function per command; each is a few lines of "write it down, then do it". A 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from runner.agent.prompt import NOTE_CAP, SYSTEM, opening
+from runner.checks import setup_inputs
 from runner.decide import (
     AskApproval,
     CallModel,
@@ -124,11 +126,17 @@ def _set_up(world: World, recorder: Recorder) -> None:
     if recorder.interrupt.fired and not finished.ok:
         recorder.drain()
         return
-    recorder.record(finished)
+    # as setup leaves them: one that writes its own inputs does not run for ever
+    tree = world.workspace.snapshot().tree if world.spec.setup_inputs else ""
+    recorder.record(replace(finished, inputs=setup_inputs(world.spec, world.workspace, tree)))
 
 
 def _start_iteration(policy: Policy, world: World, recorder: Recorder) -> None:
     trees.attribute("other", world, recorder)
+    before, now = recorder.state.setup, recorder.state.checkpoint
+    if before is not None and now is not None and setup_inputs(world.spec, world.workspace, now.tree) != before.inputs:
+        _set_up(world, recorder)
+        return
     if (edited := world.texts.edited_spec(recorder.state)) is not None:
         # in this order: after a crash between the two the edit is found again
         change = recorder.state.protected.get(world.texts.spec_path)

@@ -66,6 +66,8 @@ def _said(spec: Spec) -> Iterator[str]:
     yield "protected   the spec, files named in checks, and the tests as the run finds them"
     for argv in spec.setup:
         yield f"setup       {_command(argv)}"
+    if spec.setup_inputs:
+        yield f"setup       again when one of these changes: {', '.join(spec.setup_inputs)}"
     for service in spec.services:
         ready = f", ready on port {service.ready_port}" if service.ready_port is not None else ""
         yield f"service     {service.name}: {_command(service.argv)}{ready}"
@@ -147,6 +149,7 @@ def _data(spec: Spec, world: InForce, found: tuple[ConfigError, ...], hints: tup
         "checklist": [{"text": item.text, "ticked": item.ticked, "line": item.line} for item in spec.checklist],
         "protect": list(spec.protect),
         "setup": [list(argv) for argv in spec.setup],
+        "setup_inputs": list(spec.setup_inputs),
         "services": [{"name": one.name, "argv": list(one.argv), "ready_port": one.ready_port} for one in spec.services],
         "workspace": spec.workspace,
         "model": spec.model,

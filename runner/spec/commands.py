@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 
 from runner.spec import fields, keys
 from runner.spec.frontmatter import Map, Node
@@ -104,11 +105,32 @@ def _name(argv: tuple[str, ...]) -> str:
 def setup_of(top: Map) -> tuple[tuple[str, ...], ...]:
     """The setup commands, in order."""
     node = top.get("setup")
+    if isinstance(node, Map):
+        table = fields.known(node, keys.SETUP, "setup")
+        node = table.get("run")
+        if node is None:
+            raise table.at.error("the setup has no 'run'", hint="write its commands, e.g. 'run: [npm ci]'")
     if node is None:
         return ()
     return tuple(
         fields.command(entry, "a setup command") for entry in fields.entries(node, "setup", example="setup: [npm ci]")
     )
+
+
+def setup_inputs_of(top: Map) -> tuple[str, ...]:
+    """What setup depends on, as globs from the workspace's root."""
+    setup = top.get("setup")
+    node = setup.get("inputs") if isinstance(setup, Map) else None
+    if node is None:
+        return ()
+    example = "inputs: [package-lock.json]"
+    found: list[str] = []
+    for entry in fields.entries(node, "setup.inputs", example=example):
+        glob = fields.text(entry, "setup.inputs", example=example)
+        if glob.startswith(("/", "~")) or ".." in PurePosixPath(glob).parts:
+            raise fields.wrong(entry, "setup.inputs leaves the workspace", "write globs from the workspace's root")
+        found.append(glob)
+    return tuple(found)
 
 
 def services_of(top: Map) -> tuple[Service, ...]:

@@ -58,7 +58,9 @@ KEYS: tuple[Key, ...] = (
     _key("model", "a model's name", "see --model", "model: openai/gpt-5-mini"),
     _key("models", "a list of models", "no model but `model`", "models: [openai/gpt-5-mini, desk/llama]"),
     _key("protect", "a list of globs", "none", 'protect: ["tests/**", setup.cfg]'),
-    _key("setup", "a command, or a list of commands", "none", "setup: [npm ci]"),
+    _key("setup", "a command, a list of commands, or a mapping", "none", "setup: [npm ci]"),
+    _key("setup.run", "a command, or a list of commands", "required", "setup: {run: [npm ci]}"),
+    _key("setup.inputs", "a list of globs", "none", "setup: {run: [npm ci], inputs: [package-lock.json]}"),
     _key("services", "a list of services", "none", "services: [redis-server --port 7777]"),
     _key("services[].name", "text", "the command", "services: [{name: redis, run: redis-server}]"),
     _key("services[].run", "a command", "required", "services: [{run: [redis-server, --port, '7777']}]"),
@@ -79,6 +81,7 @@ TOP = _level("")
 CHECK = _level("checks[].")
 BUDGET = _level("budget.")
 STALL = _level("stall.")
+SETUP = _level("setup.")
 SERVICE = _level("services[].")
 COMPLETION = _level("completion.")
 

@@ -60,6 +60,7 @@ class Item:
 class Spec:
     """A whole spec. `limits` holds only what the spec states; `stated` names those fields, since None means unlimited.
 
+    `setup_inputs` are globs: when a file they cover changes, setup runs again.
     `models` are those to call in order, in place of `model`: each once the one before cannot be had.
     `places` says where the front matter's values stand: (`budget.usd`, line, column).
     """
@@ -78,6 +79,7 @@ class Spec:
     models: tuple[str, ...] = ()
     protect: tuple[str, ...] = ()
     setup: tuple[tuple[str, ...], ...] = ()
+    setup_inputs: tuple[str, ...] = ()
     services: tuple[Service, ...] = ()
     workspace: str | None = None
     on_false_claim: str = "continue"

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from runner.errors import ConfigError, closest
 from runner.spec import fields, keys
 from runner.spec.checklist import checklist
-from runner.spec.commands import checks_of, services_of, setup_of
+from runner.spec.commands import checks_of, services_of, setup_inputs_of, setup_of
 from runner.spec.deadline import deadline_at
 from runner.spec.frontmatter import Map, Node, Scalar, Seq, read, split
 from runner.spec.model import DEFAULT_PROMISE, Spec, Stall
@@ -69,6 +69,7 @@ def parse_spec(
         models=faults.of(lambda: _models(top, known_models), ()),
         protect=faults.of(lambda: _protect(top), ()),
         setup=setup,
+        setup_inputs=faults.of(lambda: setup_inputs_of(top), ()),
         services=faults.of(lambda: services_of(top), ()),
         workspace=faults.of(lambda: _workspace(top), None),
         on_false_claim=faults.of(lambda: _on_false_claim(top), "continue"),

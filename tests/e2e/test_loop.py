@@ -75,6 +75,37 @@ def test_setup_runs_once_and_its_failure_is_the_runs(runner):
     assert "setup" in broken.stdout
 
 
+SETUP = """\
+---
+checks: ['test -f finished']
+stall: none
+setup: {run: ['cat deps/* > installed; echo x >> ran; test ! -f deps/broken'], inputs: [deps]}
+---
+# Use it
+
+Use it.
+"""
+
+
+def test_setup_runs_again_when_a_file_it_reads_changes_and_then_does_not_end_the_run(runner):
+    (runner.cwd / "deps").mkdir()
+    runner.write("deps/a", "1\n")
+    runner.write("spec.md", SETUP)
+    model = runner.recording(
+        write("unrelated", "1\n", iteration=1, step=1),
+        write("deps/a", "2\n", iteration=2, step=1),
+        write("deps/broken", "3\n", iteration=3, step=1),
+        run("rm deps/broken", iteration=4, step=1),
+        write("finished", "", iteration=5, step=1),
+        DONE,
+    )
+    done = runner("loop", "spec.md", "--model", model, "--max-iterations", "9")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [one["body"]["ok"] for one in runner.events("SetupFinished")] == [True, True, False, True]
+    assert runner.last()["iterations"] == 5
+    assert (runner.cwd / "installed").read_text() == "2\n"
+
+
 def test_a_service_is_up_while_checks_run_and_gone_afterwards(runner, unused_port):
     serve = f"{sys.executable} -m http.server {unused_port} --bind 127.0.0.1"
     ask = f"{sys.executable} -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:{unused_port}/').read()\""

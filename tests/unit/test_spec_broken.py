@@ -52,6 +52,18 @@ BROKEN = {
         "---\nzzzzzz: 1\n---\n# Do it\n",
         "spec.md:2:1: unknown key 'zzzzzz'\n  known keys here: checks, target, budget, stall, promise, model, models, protect, setup, services, workspace, completion",
     ),
+    "misspelt key of setup": (
+        "---\nsetup:\n  run: make\n  input: [x]\n---\n# Do it\n",
+        "spec.md:4:3: unknown key 'input' in setup\n  did you mean 'inputs'?",
+    ),
+    "setup without its commands": (
+        "---\nsetup:\n  inputs: [x]\n---\n# Do it\n",
+        "spec.md:3:3: the setup has no 'run'\n  write its commands, e.g. 'run: [npm ci]'",
+    ),
+    "inputs of setup outside the workspace": (
+        "---\nsetup: {run: make, inputs: [../x]}\n---\n# Do it\n",
+        "spec.md:2:29: setup.inputs leaves the workspace: '../x'\n  write globs from the workspace's root",
+    ),
     "misspelt limit": (
         "---\nbudget:\n  iteration: 3\n---\n# Do it\n",
         "spec.md:3:3: unknown key 'iteration' in budget\n  did you mean 'iterations'?",

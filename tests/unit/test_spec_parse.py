@@ -187,6 +187,12 @@ def test_yaml_is_the_version_in_which_no_is_a_word() -> None:
     assert front("promise: 'true'").promise == "true"
 
 
+def test_setup_may_name_what_it_reads() -> None:
+    spec = front("setup: {run: npm ci, inputs: [package-lock.json, 'src/**/*.in']}")
+    assert (spec.setup, spec.setup_inputs) == ((("/bin/sh", "-c", "npm ci"),), ("package-lock.json", "src/**/*.in"))
+    assert front("setup: [npm ci]").setup_inputs == ()
+
+
 def test_a_program_may_be_missing_with_setup_or_creates_alone() -> None:
     with pytest.raises(ConfigError, match="neither on PATH nor in the workspace"):
         front("checks: [cargo test]")
