@@ -14,7 +14,7 @@ from runner.app.wallplan import Ground
 from runner.config import Settings
 from runner.errors import ConfigError
 from runner.policy.book import Rulebook, SandboxRules
-from runner.sandbox import walls
+from runner.sandbox import gaps, landlock, selftest, walls
 from runner.sandbox.enclosure import Enclosure
 from runner.sandbox.plan import Plan
 from runner.sandbox.process import Launch, unwalled
@@ -55,8 +55,8 @@ class Choice:
         if self.name == RECORDED:
             return (("unsandboxed", "unsandboxed: recorded commands only"),)
         if self.walled:
-            weaker = self.backend.name == walls.LANDLOCK
-            return (("sandbox", f"{FALLBACK} ({self.backend.missing})"),) if weaker else ()
+            left = gaps.said(self.backend.name, own=os.geteuid() != 0, abi=landlock.abi())
+            return (("sandbox", f"{FALLBACK} ({self.backend.missing}); {left}"),) if left else ()
         asked = self.accepted == "terminal"
         accepted = ((ACCEPTED, "accepted at the terminal: no sandbox for this run"),) if asked else ()
         return (("unsandboxed", UNSANDBOXED), *accepted)
@@ -94,6 +94,8 @@ def choose(
     )
     backend = walls.choose(probe, settings.environ.get("PATH", os.defpath), among)
     if backend.name != walls.NONE:
+        if broken := selftest.attempt(backend, probe):
+            raise ConfigError(f"the sandbox does not hold: {'; '.join(broken)}", hint="runner doctor sandbox says more")
         return Choice(name=backend.name, backend=backend)
     if wanted.value == "auto" and not rules.required:
         if recorded:

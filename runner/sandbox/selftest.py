@@ -52,7 +52,11 @@ attempt(lambda: os.kill(asked["pid"], 0) or asked["killed"])
 
 def attempt(backend: Backend, plan: Plan) -> tuple[str, ...]:
     """What these walls should have stopped and did not, in words; empty: they hold. One command, some 50 ms."""
-    with tempfile.TemporaryDirectory(prefix="runner-selftest-") as name, _listening() as (stream, datagram, port):
+    above = _outside(plan)
+    with (
+        tempfile.TemporaryDirectory(prefix="runner-selftest-", dir=above) as name,
+        _listening() as (stream, datagram, port),
+    ):
         directory = Path(name)
         # Whoever commands run as could come here, were it not for the walls.
         directory.chmod(_MODE)
@@ -70,6 +74,13 @@ def attempt(backend: Backend, plan: Plan) -> tuple[str, ...]:
             "signal runner": stopped_signals and killed in printed,
         }
         return tuple(f"a command behind {backend.name} could {what}" for what, happened in found.items() if happened)
+
+
+def _directory(plan: Plan) -> tempfile.TemporaryDirectory[str]:
+    """Where commands must not come: below the directory for temporary files, unless that is in the workspace."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    inside = any(usual.is_relative_to(path) for path in plan.writes)
+    return tempfile.TemporaryDirectory(prefix="runner-selftest-", dir=plan.workspace.parent if inside else usual)
 
 
 def _run(backend: Backend, plan: Plan, asked: str) -> str:
