@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.policy import matchers, patterns
-from runner.policy.book import PathRules, Rule
+from runner.policy.book import Conditions, PathRules, Rule
 from runner.policy.facts import Facts, Program
 from runner.policy.reading import TOOLS
 from runner.values import Decision, Match, Ruling
@@ -253,15 +253,13 @@ class _Covered:
         self._facts = facts
         self._programs: set[int] = set()
         self._call = False
-        self._strays = tuple(path for _, path in facts.redirects if path in facts.outside and path not in _HARMLESS)
-        self._plain = not self._strays
+        self._strays = tuple(path for path in facts.writes if path in facts.outside and path not in _HARMLESS)
 
     def by(self, rule: Rule, program: Program | None) -> bool:
         """Whether an allow rule that matched counts; what it allows is taken down where the rule binds."""
         if self._facts.opaque:
             return False
-        # behind walls, what a command writes outside goes nowhere
-        if not self._plain and rule.conditions.sandboxed is not True:
+        if self._strays and not _says_where(rule.conditions):
             return False
         if rule.mode != "enforce":
             return True
@@ -286,6 +284,11 @@ class _Covered:
             if open_ones
             else f"no rule allows this call of {self._facts.tool[:80]}"
         )
+
+
+def _says_where(found: Conditions) -> bool:
+    """Whether an allow rule means writing outside the workspace: by its paths, or because walls stop what matters."""
+    return bool(found.sandboxed or found.outside or found.paths or found.writes)
 
 
 _Found = tuple[Match, str, str]

@@ -191,12 +191,22 @@ def _subcommand(names: tuple[str, ...], *, certain: bool) -> OfProgram:
 
     def test(program: Program) -> bool:
         if any(each(program.subcommand) for each in tests):
-            return True
+            # an option before the subcommand changes what it works on, or runs
+            return not certain or all(word in _QUIET for word in _before(program))
         # after an option that nobody knows, any word may be the subcommand
         unknown = not certain and program.subcommand == ""
         return unknown and any(each(one) for one in program.argv[1:] for each in tests)
 
     return test
+
+
+_QUIET = frozenset({"--no-pager", "--no-optional-locks", "--quiet", "-q", "--verbose", "-v"})
+
+
+def _before(program: Program) -> Sequence[str]:
+    """The words between a program's name and its subcommand."""
+    words = program.argv[1:]
+    return words[: words.index(program.subcommand)] if program.subcommand in words else words
 
 
 def has_flag(program: Program, flag: str) -> bool:

@@ -165,6 +165,13 @@ def test_a_subcommand_that_is_not_known_may_be_any_of_the_words() -> None:
     assert ruling(text, Facts(tool="shell", programs=(program("git --new-option x status", subcommand=""),))) is ASK
 
 
+@pytest.mark.parametrize("line", ["git -C /tmp status", "git -p status", "git --git-dir=x status", "git -c a=b status"])
+def test_an_option_before_the_subcommand_is_not_allowed_with_it(line: str) -> None:
+    text = rules("id: a, tool: shell, command: {program: git, subcommand: status}, effect: allow")
+    assert ruling(text, shell("git --no-pager status")) is ALLOW
+    assert ruling(text, Facts(tool="shell", programs=(program(line, subcommand="status"),))) is ASK
+
+
 def test_arguments_match_any_for_a_deny_and_all_for_an_allow() -> None:
     text = rules(
         "id: a, tool: shell, command: {program: psql, arg: ['prod-*']}, effect: deny",
@@ -231,7 +238,12 @@ def test_a_redirect_out_of_the_workspace_is_not_allowed_by_its_program() -> None
     assert ruling(text, shell("echo", redirects=((">", "x"),), writes=("x",))) is ALLOW
     assert ruling(text, shell("echo", **outside)) is ASK
     assert ruling(text, shell("echo", sandboxed=True, **outside)) is ALLOW
-    assert ruling(text, shell("echo", redirects=((">", "/dev/null"),), outside=("/dev/null",))) is ALLOW
+    assert (
+        ruling(text, shell("echo", redirects=((">", "/dev/null"),), writes=("/dev/null",), outside=("/dev/null",)))
+        is ALLOW
+    )
+    said = rules("id: a, tool: shell, command: {program: echo}, writes: ['/tmp/**'], effect: allow")
+    assert ruling(said, shell("echo", **outside)) is ALLOW
 
 
 def test_hosts() -> None:
