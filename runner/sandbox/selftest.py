@@ -52,11 +52,7 @@ attempt(lambda: os.kill(asked["pid"], 0) or asked["killed"])
 
 def attempt(backend: Backend, plan: Plan) -> tuple[str, ...]:
     """What these walls should have stopped and did not, in words; empty: they hold. One command, some 50 ms."""
-    above = _outside(plan)
-    with (
-        tempfile.TemporaryDirectory(prefix="runner-selftest-", dir=above) as name,
-        _listening() as (stream, datagram, port),
-    ):
+    with _directory(plan) as name, _listening() as (stream, datagram, port):
         directory = Path(name)
         # Whoever commands run as could come here, were it not for the walls.
         directory.chmod(_MODE)
