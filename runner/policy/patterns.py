@@ -121,10 +121,10 @@ def may_meet(glob: str, other: str, home: str) -> bool:
     pattern = nfc(glob).removeprefix("./")
     if other.endswith("/**") or other == "**":
         pattern = pattern.removeprefix("**/")
-    if pattern.startswith("~/") and home:
-        pattern = home.rstrip("/") + pattern[1:]
-    if pattern.startswith("/") and not other.startswith("/"):
+    if pattern[:1] in {"/", "~"} and other[:1] not in {"/", "~"}:
         return False
+    if home and (pattern == "~" or pattern.startswith("~/")):
+        pattern = home.rstrip("/") + pattern[1:]
     mine, theirs = pattern.split("/"), nfc(other).removeprefix("./").split("/")
     # row by row: can the components of `mine` so far be the first n of `theirs`; `**` stands for any number of them
     row = [all(one == "**" for one in theirs[:n]) for n in range(len(theirs) + 1)]

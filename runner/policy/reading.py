@@ -21,7 +21,7 @@ TOOLS: Mapping[str, str] = {
     "list_files": "reads",
     "search_text": "reads",
     "output": "reads",
-    "stop": "reads",
+    "stop": "commands",
     "write_file": "writes",
     "edit_file": "writes",
     "tick": "writes",
