@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from runner.events.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, ToolRefused
+from runner.events.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, ToolRefused, ToolStarted
 from runner.loop.world import World
 from runner.policy import action, gates
 from runner.policy.model import Policy
@@ -78,6 +78,16 @@ def ask(approval: str, world: World, recorder: Recorder) -> None:
     else:
         why = "nobody answered at this terminal"
         recorder.record(ApprovalDecided(approval=approval, outcome="denied", why=why))
+
+
+def amended(started: ToolStarted, state: State) -> str:
+    """What the model is told first where somebody changed the arguments it had asked for; "" where nobody did."""
+    since = state.iteration.started_at if state.iteration else 0
+    for asked in state.approvals.values():
+        same = asked.request.call.id == started.call.id and asked.decided_at >= since
+        if same and asked.outcome == "amended":
+            return f"[amended: an approver had it run with {started.call.arguments}]\n"
+    return ""
 
 
 def _closed(call: ToolCall, judged: Judged, state: State) -> str | None:

@@ -59,14 +59,14 @@ def _act(started: ToolStarted, prepared: Prepared, world: World, recorder: Recor
     outcome = prepared.act(recorder.interrupt)
     if started.effect is not Effect.READS:
         trees.attribute("agent", world, recorder)
-    recorder.record(_finished(started, outcome, time.monotonic() - began))
+    recorder.record(_finished(started, outcome, time.monotonic() - began, approving.amended(started, recorder.state)))
 
 
-def _finished(started: ToolStarted, outcome: ToolOutcome, seconds: float) -> ToolFinished:
+def _finished(started: ToolStarted, outcome: ToolOutcome, seconds: float, note: str = "") -> ToolFinished:
     return ToolFinished(
         call_id=started.call.id,
         name=started.call.name,
-        text=outcome.text,
+        text=note + outcome.text,
         ok=outcome.ok,
         effect=started.effect,
         artefact=outcome.artefact,
