@@ -23,7 +23,6 @@ _HARMLESS = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", 
 _STANDARD = frozenset(
     ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin")
 )
-_WRAPS = frozenset(("argv", "shell", "stdin"))
 _MOST_DIRECTORIES = 8
 _MOST_SUBCOMMANDS = 8
 _PIPED = Word(text="…", glob="*")
@@ -210,7 +209,7 @@ class _Gatherer:
             self._unclear(wrappers.hidden(argv))
             inner = tuple(wrappers.inside(argv))
             if not (inner and wrappers.is_transparent(argv)):
-                self._add(words, argv, wraps=any(one.kind in _WRAPS for one in inner))
+                self._add(words, argv)
             for one in inner:
                 if not one.sure and one.kind != "code":
                     self._unclear(f"{argv[0]}, which may run another program")
@@ -240,7 +239,7 @@ class _Gatherer:
         if len(self._cwds) > _MOST_DIRECTORIES:
             self._unclear("too many changes of directory")
 
-    def _add(self, words: list[Word], argv: tuple[str, ...], *, wraps: bool = False) -> None:
+    def _add(self, words: list[Word], argv: tuple[str, ...]) -> None:
         globs = tuple(word.glob for word in words if word.glob)
         # what begins with a wildcard may come out as a flag
         literal = not any(glob[0] in "*?[" for glob in globs) and _PIPED not in words
@@ -251,8 +250,8 @@ class _Gatherer:
         if program.inside:
             # it may be named like what a rule denies
             self._suspect((program.path.rpartition("/")[2], *argv[1:]), ())
-        if not wraps:
-            self._touch(argv, program.subcommand, {word.text: word.glob for word in words if word.glob})
+        if not wrappers.wraps(argv):
+            self._touch(argv, program.subcommand, {self._told(word): word.glob for word in words if word.glob})
 
     def _program(
         self,
@@ -291,8 +290,9 @@ class _Gatherer:
     def _tighten(self, texts: list[str], argvs: list[tuple[str, ...]]) -> None:
         seen = search(texts, argvs, _text(self._args, "stdin"), self._around.home)
         if not seen.complete:
-            self._unclear("more than can be looked through")
-        known = {program.argv for program in self._programs}
+            # what was not looked through may be denied: not even a sandbox makes that fine
+            self._refused = "more than can be looked through"
+        known = set[tuple[str, ...]]() if self._opaque else {program.argv for program in self._programs}
         for words, via in seen.programs.items():
             argv = tuple(word.replace(wrappers.HOLE, "…") for word in words)
             if argv not in known:
@@ -318,7 +318,7 @@ class _Gatherer:
                     via=via,
                 )
                 self._suspects[program] = None
-                if not any(one.kind in _WRAPS for one in wrappers.inside(argv)):
+                if not wrappers.wraps(argv):
                     self._touch(argv, subcommand, {})
 
     # ---- paths and hosts ---------------------------------------------------------------------------------
@@ -345,15 +345,18 @@ class _Gatherer:
     def _redirect(self, operator: str, target: str) -> None:
         if operator.endswith("&"):
             return
-        self._redirects[operator, target] = None
-        self._path("reads" if operator == "<" else "writes", target)
+        for path in self._path("reads" if operator == "<" else "writes", target):
+            self._redirects[operator, path] = None
 
-    def _path(self, way: str, text: str) -> None:
+    def _path(self, way: str, text: str) -> list[str]:
+        """Take down a path, from wherever the text may be by then; the places it leads to."""
         text = self._around.home + text[1:] if text == "~" or text.startswith("~/") else text
         if not text or wrappers.HOLE in text or "\n" in text:
-            return
+            return []
+        found: list[str] = []
         for cwd in self._cwds:
             path, inside = self._around.path(text, cwd)
+            found.append(path)
             self._paths[way][path] = None
             named = _join(cwd, text)
             if not named.startswith(("/", "../")) and named != "..":
@@ -361,6 +364,7 @@ class _Gatherer:
                 self._paths[way][unicodedata.normalize("NFC", named)] = None
             if not inside and path not in _HARMLESS:
                 self._outside[path] = None
+        return found
 
 
 def _refused_word(word: str) -> str:

@@ -232,11 +232,11 @@ def _by_options(name: str, argv: Sequence[str]) -> Iterator[Found]:
             option, equals, value = word.partition("=")
             following = argv[at + 1] if at + 1 < len(argv) else ""
             if equals and option in options:
-                yield kind, (_command(value),), False
+                yield kind, (_told(kind, value),), False
             elif word in options or (kind == "code" and _ends_in(word, options)):
-                yield kind, (_command(following),), False
+                yield kind, (_told(kind, following),), False
             elif len(word) > 2 and word[:2] in options and word[1] != "-":
-                yield kind, (_command(word[2:]),), False
+                yield kind, (_told(kind, word[2:]),), False
 
 
 def _ends_in(word: str, options: frozenset[str]) -> bool:
@@ -244,8 +244,10 @@ def _ends_in(word: str, options: frozenset[str]) -> bool:
     return re.fullmatch(r"-[A-Za-z0-9]+", word) is not None and f"-{word[-1]}" in options
 
 
-def _command(value: str) -> str:
+def _told(kind: str, value: str) -> str:
     """The command in a value: `exec=CMD` of tar, `ProxyCommand=CMD` of ssh."""
+    if kind == "code":
+        return value
     found = re.match(
         r"(?:exec|command|ProxyCommand|LocalCommand|KnownHostsCommand|RemoteCommand)[= ](.*)",
         value,
@@ -304,13 +306,20 @@ def _git(argv: Sequence[str]) -> Iterator[Found]:
         if word == "-c" and "=" in value and not _SAFE_GIT.fullmatch(value):
             yield "shell", (value.partition("=")[2].lstrip("!"),), False
         if word.startswith("ext::"):
-            yield (
-                "shell",
-                (re.sub(r"%(.)", lambda found: " " if found.group(1) == " " else found.group(0), word[5:]),),
-                False,
-            )
+            parts = re.split(r"(?<!%) ", word[5:])
+            yield "argv", [part.replace("% ", " ") for part in parts], False
         if word == "config":
             yield from (("shell", (text.lstrip("!"),), False) for text in argv[at + 2 :] if text.startswith("!"))
+
+
+def _sourced(argv: Sequence[str]) -> Iterator[Found]:
+    if argv[1:2] and argv[1] in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
+        yield "stdin", (), True
+
+
+def _sed(argv: Sequence[str]) -> Iterator[Found]:
+    for word in argv[1:]:
+        yield from (("shell", (text,), False) for text in scripts.run_by_sed(word))
 
 
 def _trap(argv: Sequence[str]) -> Iterator[Found]:
@@ -396,6 +405,10 @@ _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
     "fd": _fd,
     "fdfind": _fd,
     "eval": _joined,
+    ".": _sourced,
+    "source": _sourced,
+    "sed": _sed,
+    "gsed": _sed,
     "coproc": _joined,
     "trap": _trap,
     "alias": _alias,

@@ -68,6 +68,14 @@ def sed_is_plain(argv: Sequence[str]) -> bool:
     return all(map(_sed_script, scripts or rest[:1]))
 
 
+def run_by_sed(script: str) -> Iterator[str]:
+    """Commands that a sed script may run: of `e`, and of `s` with that flag."""
+    for found in re.finditer(r"(?:^|[;{}\d$/!\n])\s*e\s+([^\n]+)", script):
+        yield found.group(1)
+    for found in re.finditer(r"s(.)(.*?)\1(.*?)\1[gpiIMm0-9]*e", script, re.DOTALL):
+        yield found.group(3)
+
+
 def _sed_script(script: str) -> bool:
     """One script, command by command; anything not understood is not plain."""
     at = 0

@@ -10,7 +10,7 @@ from runner.policy.shell import RESERVED
 from runner.policy.values import HOLE
 
 _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([^\s;&|<>()'\"]+))")
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[@*#?$!0-9-]|\{[^{}]*\})")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[@*#?$!0-9-]|\{[^{}`(]*\})")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*(\[[^\]]*\])?\+?=")
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _DOUBLE = re.compile(r"\$?\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)

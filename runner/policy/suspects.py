@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from runner.policy import characters, scripts, syntax, wrappers
+from runner.policy.characters import names
 
-_DEEPEST = 12
+_DEEPEST = 1_000
 _MOST = 2_000
 _LONGEST = 200_000
+_MOST_WORDS = 150_000
+_PIPED = 20
+_COMMON = names(
+    "rm rmdir mv cp dd ln chmod chown chgrp chattr shred truncate unlink tee touch mkdir cat find xargs sed awk "
+    "perl python python3 ruby node php sh bash dash zsh env sudo su doas mount umount mkfs fdisk kill pkill "
+    "killall curl wget nc ncat netcat socat ssh scp sftp rsync ftp telnet git npm pip docker kubectl systemctl "
+    "crontab at shutdown reboot useradd passwd iptables tar gzip base64 xxd openssl gpg runner timeout nice "
+    "nohup busybox"
+)
 
 
 @dataclass(slots=True)
@@ -30,6 +41,7 @@ class _Item:
     text: str
     depth: int
     via: tuple[str, ...] = ()
+    stdin: str = ""
 
 
 def search(texts: Iterable[str], argvs: Iterable[tuple[str, ...]], stdin: str = "", home: str = "/root") -> Seen:
@@ -38,16 +50,18 @@ def search(texts: Iterable[str], argvs: Iterable[tuple[str, ...]], stdin: str = 
     `complete` is False when the search was cut off, or the text is too long to look through.
     """
     seen = Seen()
-    queue = deque(_Item("shell", (), text, 0) for text in texts)
-    queue.extend(_Item("argv", argv, stdin, 0) for argv in argvs)
-    looked: set[tuple[str, tuple[str, ...], str]] = set()
+    queue = deque(_Item("shell", (), text, 0, (), stdin) for text in texts)
+    queue.extend(_Item("argv", argv, "", 0, (), stdin) for argv in argvs)
+    looked: set[tuple[str, tuple[str, ...], str, str]] = set()
+    words = 0
     while queue:
         item = queue.popleft()
-        key = (item.kind, item.argv, item.text)
+        key = (item.kind, item.argv, item.text, item.stdin)
         if key in looked:
             continue
         looked.add(key)
-        if len(looked) > _MOST or item.depth > _DEEPEST or len(item.text) > _LONGEST:
+        words += len(item.argv)
+        if len(looked) > _MOST or words > _MOST_WORDS or item.depth > _DEEPEST or len(item.text) > _LONGEST:
             seen.complete = False
             continue
         queue.extend(_within(item, seen, home))
@@ -62,7 +76,8 @@ def _within(item: _Item, seen: Seen, home: str) -> Iterator[_Item]:
             seen.redirects.update((redirect, None) for redirect in found.redirects)
             yield from (_Item("shell", (), inner, deeper, item.via) for inner in found.texts)
             yield from (_Item("code", (), inner, deeper, item.via) for inner in found.codes)
-            yield from (_Item("argv", argv, stdin, deeper, item.via) for argv, stdin in found.commands)
+            for argv, stdin in found.commands:
+                yield _Item("argv", argv, "", deeper, item.via, stdin or item.stdin)
     elif item.kind == "code":
         seen.literals.update((literal, None) for literal in scripts.literals_in(item.text))
         for words in scripts.commands_in(item.text):
@@ -82,15 +97,21 @@ def _program(item: _Item, seen: Seen, deeper: int) -> Iterator[_Item]:
     if not argv:
         return
     seen.programs.setdefault(argv, item.via)
+    if any(char in argv[0] for char in "*?["):
+        # a pattern in place of a program: whatever it may come to
+        pattern = argv[0].rpartition("/")[2]
+        for name in _COMMON:
+            if fnmatchcase(name, pattern):
+                yield _Item("argv", (name, *argv[1:]), "", deeper, item.via, item.stdin)
     via = (*item.via, wrappers.base(argv[0]))
     for inner in wrappers.inside(argv):
         if inner.kind == "stdin":
-            if item.text:
-                yield _Item("shell", (), item.text, deeper, via)
+            if item.stdin:
+                yield _Item("shell", (), item.stdin, deeper, via)
         elif inner.kind in ("argv", "also"):
-            yield _Item("argv", inner.argv, item.text, deeper, via)
-            if wrappers.base(argv[0]) in ("xargs", "parallel") and item.text:
-                yield from _piped(inner.argv, item.text, deeper, via)
+            yield _Item("argv", inner.argv, "", deeper, via, item.stdin)
+            if wrappers.base(argv[0]) in ("xargs", "parallel") and item.stdin:
+                yield from _piped(inner.argv, item.stdin, deeper, via)
         else:
             yield _Item(inner.kind, (), inner.text, deeper, via)
 
@@ -99,5 +120,5 @@ def _piped(argv: tuple[str, ...], text: str, deeper: int, via: tuple[str, ...]) 
     """What xargs makes of words it is piped."""
     words = tuple(text.split())
     yield _Item("argv", (*argv, *words), "", deeper, via)
-    for word in words[:20]:
+    for word in dict.fromkeys((*text.splitlines()[:_PIPED], *words[:_PIPED])):
         yield _Item("argv", tuple(part.replace("{}", word) for part in argv), "", deeper, via)

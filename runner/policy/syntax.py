@@ -69,6 +69,7 @@ class _Walk:
     def __init__(self, text: str, home: str) -> None:
         self._source = text.encode("utf-8", "replace")
         self._root = _parser().parse(self._source).root_node
+        self._home = home
         self._variables = values.known(home)
         self._files: dict[str, str] = {}
         self._functions: set[str] = set()
@@ -87,6 +88,8 @@ class _Walk:
                 self._emit(self._argvs(node, 0), "")
             elif node.type == "file_redirect":
                 self._redirect(node)
+            elif node.type == "heredoc_redirect" and not values.is_quoted(self._text(_child(node, "heredoc_start"))):
+                self.found.texts.extend(values.in_backticks(self._text(_child(node, "heredoc_body"))))
         for node in nodes:
             parent = node.parent
             here = node.type == "command" and _child(node, "herestring_redirect") is not None
@@ -226,6 +229,9 @@ class _Walk:
                 given = self._here_string(here, depth) if here is not None else stdin
                 argvs = self._argvs(node, depth)
                 self._emit(argvs, given)
+                if argvs and given and values.runs_piped(argvs[0]):
+                    inner = _Walk(given, self._home)
+                    return inner._flow(inner._root, "", depth + 4)
                 return outputs.output(argvs[0], given, self._files) if argvs else ""
             case "pipeline":
                 for child in node.children:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from runner.policy import scripts, wrappers
 from runner.policy.characters import names
@@ -44,6 +44,21 @@ def runs_files(program: str) -> bool:
     return plain in wrappers.SHELLS or plain in (".", "source") or is_code(program)
 
 
+def runs_piped(argv: Sequence[str]) -> bool:
+    """Whether a command is a shell that runs what it is piped."""
+    return any(inner.kind == "stdin" for inner in wrappers.inside(argv))
+
+
+def in_backticks(text: str) -> list[str]:
+    """Texts between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def is_quoted(word: str) -> bool:
+    """Whether a here-document's ending says that nothing in it is expanded."""
+    return any(char in word for char in "'\"\\")
+
+
 def is_code(program: str) -> bool:
     """Whether what a program is piped is code of another language than the shell's."""
     return wrappers.base(program) in _INTERPRETERS
@@ -66,7 +81,7 @@ def ansi(text: str) -> str:
 
 def fields(text: str) -> str:
     """Text as an unquoted expansion leaves it."""
-    return FIELD.join(text.split()) if any(char in text for char in " \t\n") else text
+    return re.sub(r"[ \t\n]+", FIELD, text)
 
 
 def braces(text: str) -> list[str]:

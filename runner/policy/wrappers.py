@@ -164,10 +164,16 @@ def inside(argv: Sequence[str]) -> Iterator[Inner]:
         yield from (Inner(argv=tuple(argv[at:]), sure=False) for at in range(1, len(argv)) if argv[at][:1] != "-")
     else:
         for kind, value, sure in running.runs(name, argv):
-            if kind in ("argv", "also"):
+            if kind in ("argv", "also", "stdin"):
                 yield Inner(kind=kind, argv=tuple(value), sure=sure)
             else:
                 yield Inner(kind=kind, text=" ".join(value), sure=sure)
+
+
+def wraps(argv: Sequence[str]) -> bool:
+    """Whether a program does nothing with its words but to run what is in them."""
+    name = base(argv[0]) if argv else ""
+    return name in _RUNNERS or name in SHELLS or name in _APPLETS
 
 
 def is_transparent(argv: Sequence[str]) -> bool:
@@ -180,7 +186,7 @@ def is_transparent(argv: Sequence[str]) -> bool:
 def hidden(argv: Sequence[str]) -> str:
     """Why these words keep what they run from sight, or change what names mean; "" when they do not."""
     name = base(argv[0]) if argv else ""
-    if name == "env" and any(_ASSIGNMENT.match(word) or word.startswith("-") for word in argv[1:3]):
+    if name == "env" and _program_at(_RUNNERS["env"], argv)[0] > 1 and len(argv) > 1:
         return "an assignment"
     if name in TRANSPARENT and len(argv) > 1 and not _program_at(_RUNNERS[name], argv)[1]:
         return f"an option of {name} that may take a value or not"
@@ -223,7 +229,7 @@ def _run(name: str, prefix: _Prefix, argv: Sequence[str]) -> Iterator[Inner]:
         yield Inner(argv=tuple(argv[at:]), sure=sure)
     if not sure:
         yield from (Inner(argv=tuple(argv[other:]), sure=False) for other in range(1, len(argv)) if other != at)
-    if name in ("watch", "parallel", "entr", "sudo") and at < len(argv):
+    if name in ("watch", "parallel", "entr") and at < len(argv):
         yield Inner(kind="shell", text=" ".join(argv[at:]), sure=False)
     if name == "env":
         yield from _split_string(argv)
@@ -266,6 +272,18 @@ _RUN_BY_VALUE = names(
 )
 
 
+def _with_words(text: str, words: Sequence[str]) -> str:
+    """Shell text with the words it is given in the place of `$0`, `$1` and `$@`."""
+    rest = " ".join(words[1:])
+    text = re.sub(r"\"?\$\{?[@*]\}?\"?", lambda _: rest, text)
+
+    def one(found: re.Match[str]) -> str:
+        at = int(found.group(1))
+        return words[at] if at < len(words) else ""
+
+    return re.sub(r"\$\{?(\d)\}?", one, text)
+
+
 def _shell(argv: Sequence[str]) -> Iterator[Inner]:
     """A shell's own words: its text after `-c`, or its standard input."""
     at, takes_text = 1, False
@@ -285,6 +303,8 @@ def _shell(argv: Sequence[str]) -> Iterator[Inner]:
     if takes_text:
         if at < len(argv):
             yield Inner(kind="shell", text=argv[at])
+            if at + 1 < len(argv) and "$" in argv[at]:
+                yield Inner(kind="shell", text=_with_words(argv[at], argv[at + 1 :]), sure=False)
             if at + 2 < len(argv):
                 # "$@" and "$1" of the text
                 yield Inner(argv=tuple(argv[at + 2 :]), sure=False)
