@@ -128,7 +128,7 @@ class SandboxRules:
     required: bool = False
     accept_unsandboxed: bool = False
     read_only: bool = False
-    backends: tuple[str, ...] = ("bubblewrap", "landlock")
+    backends: tuple[str, ...] = ("bubblewrap", "landlock", "seatbelt")
     run_as: str = ""
     memory: int | None = None
     processes: int | None = None

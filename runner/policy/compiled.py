@@ -107,16 +107,11 @@ class Decider:
         self._digest = digest
         self._tools: dict[str, _Index] = {}
         self._barred = tuple(
-            (
-                defaults.path_places[f"{key} {glob}"],
-                f"{glob} is not {done} by tools",
-                matchers.touching(glob, home, write=done == "written"),
-            )
+            (key, done, matchers.touched(globs, home, write=done == "written"))
             for key, globs, done in (
                 ("paths.deny_write", defaults.paths.deny_write, "written"),
                 ("paths.deny_read", defaults.paths.deny_read, "read"),
             )
-            for glob in globs
         )
 
     def __call__(self, facts: Facts) -> Decision:
@@ -206,9 +201,9 @@ class Decider:
         if facts.secrets:
             reason = "the call holds a secret: leave it out, the environment of tools has what they may know"
             yield _placed(said.in_args_at, said.in_args, reason, said.gate)
-        for place, told, touches in self._barred:
-            if touches(facts):
-                yield _placed(place, Ruling.DENY, told, "")
+        for key, done, glob_of in self._barred:
+            if (glob := glob_of(facts)) is not None:
+                yield _placed(said.path_places[f"{key} {glob}"], Ruling.DENY, f"{glob} is not {done} by tools", "")
         if facts.opaque:
             trusted = said.opaque == "allow_in_sandbox" and facts.sandboxed and not facts.egress
             ruling = Ruling.ALLOW if trusted else Ruling.DENY if said.opaque == "deny" else Ruling.ASK

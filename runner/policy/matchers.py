@@ -110,21 +110,24 @@ def _any_path(globs: tuple[str, ...], *, certain: bool, home: str, of: Touched) 
     return test
 
 
-def touching(glob: str, home: str, *, write: bool) -> OfCall:
-    """Whether a call reads, or writes, what `glob` names. Patterns in a command that may name it count outside walls.
+def touched(globs: Sequence[str], home: str, *, write: bool) -> Callable[[Facts], str | None]:
+    """The first of `globs` that a call reads, or writes. Patterns in a command that may name it count outside walls.
 
     Behind walls what is not to be written is mounted read-only, and what is not to be read is not there.
     """
-    test = patterns.path(glob, home)
+    first = patterns.first_of(globs, home)
     of = _written if write else _read
 
-    def touches(facts: Facts) -> bool:
-        touched, open_ended = of(facts)
-        if any(map(test, touched)):
-            return True
-        return not facts.sandboxed and any(patterns.may_meet(glob, one, home) for one in open_ended)
+    def glob_of(facts: Facts) -> str | None:
+        found, open_ended = of(facts)
+        for one in found:
+            if (glob := first(one)) is not None:
+                return glob
+        if facts.sandboxed or not open_ended:
+            return None
+        return next((glob for glob in globs for one in open_ended if patterns.may_meet(glob, one, home)), None)
 
-    return touches
+    return glob_of
 
 
 def _hosts(globs: tuple[str, ...], *, certain: bool) -> OfCall:

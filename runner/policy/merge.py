@@ -22,7 +22,7 @@ from runner.policy.book import (
     SecretRules,
 )
 from runner.policy.document import Document, Stated, canonical
-from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value
+from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value, listed
 from runner.spec import fields
 from runner.spec.frontmatter import Place
 from runner.values import Gate, Limits, Ruling
@@ -186,7 +186,7 @@ def shown(value: Value) -> str:
         case Egress():
             return value.host if value.ports == (443,) else f"{value.host}:{','.join(map(str, value.ports))}"
         case tuple():
-            return f"[{', '.join(shown(each) for each in value)}]"
+            return f"[{', '.join(map(shown, listed(value)))}]"
         case _:
             return str(value)
 
@@ -199,15 +199,11 @@ def _joined(name: str, stated: Stated, before: Stated | None) -> Stated:
     if kind.loosens(stated.value, before.value):
         if kind.loosens(before.value, stated.value):
             # lists of what is allowed of which neither holds the other: what both allow
-            both = tuple(each for each in _tuple(before.value) if each in _tuple(stated.value))
+            both = tuple(each for each in listed(before.value) if each in listed(stated.value))
             return Stated(both, stated.at)
         return before
     value = kind.joined(stated.value, before.value)
     return before if value == before.value else Stated(value, stated.at)
-
-
-def _tuple(value: Value) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else ()
 
 
 def _unique(documents: Sequence[Document]) -> None:
@@ -374,7 +370,7 @@ _SIZES = {
 
 
 def _reach(value: Value) -> tuple[Egress, ...]:
-    return tuple(each for each in _tuple(value) if isinstance(each, Egress))
+    return tuple(each for each in listed(value) if isinstance(each, Egress))
 
 
 def _defaults(
@@ -390,7 +386,7 @@ def _defaults(
         for key, globs in (("paths.deny_write", paths.deny_write), ("paths.deny_read", paths.deny_read)):
             stated = document.settings.get(key)
             for glob in globs if stated is not None else ():
-                if stated is not None and glob in _tuple(stated.value):
+                if stated is not None and glob in listed(stated.value):
                     places.setdefault(f"{key} {glob}", compiled.Place(key, _line(stated.at), document.source.layer))
     return compiled.Defaults(
         default=Ruling(str(effective["default"].value)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from functools import lru_cache
-from typing import TypeAlias
+
+# re2 ships without types: Any stays inside `regex`
+from typing import Any, TypeAlias
 
 Test: TypeAlias = Callable[[str], bool]
 
@@ -48,8 +50,20 @@ def path(glob: str, home: str) -> Test:
     if pattern == "~" or pattern.startswith("~/"):
         homes = ("~", home.rstrip("/"), "/root", "/home/*", "/Users/*")
         tests = [_components(one + pattern[1:]) for one in dict.fromkeys(homes) if one]
-        return lambda text: any(test(text) for test in tests)
+        # nothing inside the workspace is anybody's home
+        return lambda text: text[:1] in {"/", "~"} and any(test(text) for test in tests)
     return _components(pattern)
+
+
+def first_of(globs: Sequence[str], home: str) -> Callable[[str], str | None]:
+    """The first of `globs` that a path matches, or None. The same paths come again and again: answers are kept."""
+    tests = [(glob, path(glob, home)) for glob in globs]
+
+    @lru_cache(maxsize=2048)
+    def first(text: str) -> str | None:
+        return next((glob for glob, test in tests if test(text)), None)
+
+    return first
 
 
 def _components(pattern: str) -> Test:
@@ -100,15 +114,21 @@ def regex(pattern: str, *, whole: bool) -> Test:
     # 3 ms, and few policies have one
     import re2
 
-    options = re2.Options()
+    # without types of its own
+    library: Any = re2
+    options = library.Options()
     options.log_errors = False
     try:
-        compiled = re2.compile(pattern, options)
-    except re2.error as error:
-        fault = error.args[0] if error.args else "not a regular expression"
-        raise ValueError(fault.decode("utf-8", "replace") if isinstance(fault, bytes) else str(fault)) from None
-    find = compiled.fullmatch if whole else compiled.search
+        compiled = library.compile(pattern, options)
+    except library.error as error:
+        raise ValueError(_told(error)) from None
+    find: Callable[[str], object] = compiled.fullmatch if whole else compiled.search
     return lambda text: find(text) is not None
+
+
+def _told(error: Exception) -> str:
+    fault: object = error.args[0] if error.args else "not a regular expression"
+    return fault.decode("utf-8", "replace") if isinstance(fault, bytes) else str(fault)
 
 
 @lru_cache(maxsize=4096)

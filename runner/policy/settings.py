@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from runner.policy.book import Egress
 from runner.spec import fields
@@ -41,8 +41,14 @@ def _number(value: Value) -> float:
     return value if isinstance(value, int | float) else 0
 
 
+def listed(value: Value) -> tuple[object, ...]:
+    """A setting that is a list, as one; anything else is an empty one."""
+    # what an isinstance finds out about a tuple is not what is in it
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else ()
+
+
 def _items(value: Value) -> frozenset[object]:
-    return frozenset(value) if isinstance(value, tuple) else frozenset()
+    return frozenset(listed(value))
 
 
 def _least(words: str, read: Callable[[Node, str], Value], schema: Schema) -> Kind:
@@ -104,8 +110,7 @@ def _union(words: str, choices: tuple[str, ...] = ()) -> Kind:
         return _chosen(node, name, choices)
 
     def joined(lower: Value, upper: Value) -> Value:
-        mine, theirs = (value if isinstance(value, tuple) else () for value in (lower, upper))
-        return tuple(dict.fromkeys((*theirs, *mine)))
+        return tuple(dict.fromkeys((*listed(upper), *listed(lower))))
 
     return Kind(words=words, read=read, schema=_LIST, loosens=lambda _lower, _upper: False, joined=joined)
 
@@ -232,7 +237,7 @@ SETTINGS: Mapping[str, Kind] = {
     "sandbox.mode": _ordered("workspace-write", "read-only"),
     "sandbox.required": _switch(tight=True),
     "sandbox.accept_unsandboxed": _switch(tight=False),
-    "sandbox.backends": _subset("a list of bubblewrap and landlock", ("bubblewrap", "landlock")),
+    "sandbox.backends": _subset("a list of bubblewrap, landlock and seatbelt", ("bubblewrap", "landlock", "seatbelt")),
     "sandbox.run_as": _same("a user's name", _text, {"type": "string"}),
     "sandbox.memory": _MEMORY,
     "sandbox.processes": _MANY,

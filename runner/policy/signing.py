@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from runner.errors import ConfigError
@@ -75,12 +76,10 @@ def verify(data: bytes, signature: str, keys: Mapping[str, bytes], where: str) -
 
 
 def _needed() -> None:
-    try:
-        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401  only whether it is there
-    except ImportError:
+    if find_spec("cryptography") is None:
         raise ConfigError(
             "signatures of policies need the package cryptography", hint="pip install 'agent-loop-runner[signing]'"
-        ) from None
+        )
 
 
 def _secret(data: bytes, where: str) -> Ed25519PrivateKey:
