@@ -85,6 +85,7 @@ def world(parts: Parts) -> World:
         on_output=parts.on_output,
         launch=held.launch,
         sandbox=held.name,
+        most_s=parts.rulebook.per_step_s,
     )
     engines = tuple(_engine(one, sources, tools.definitions) for one in parts.models)
     checks = SpecChecks(
@@ -194,6 +195,8 @@ def policy(spec: Spec, settings: Settings, rulebook: Rulebook, world: World) -> 
         repeat_limit=rulebook.repeat_limit or own.repeat_limit,
         on_ask=rulebook.on_ask,
         asks_per_hour=rulebook.asks_per_hour,
+        step_usd=rulebook.per_step_usd,
+        min_gain=rulebook.stall_min_gain or 0.0,
         engines=len(world.engines),
         attended=world.approver is not None,
         can_count=tuple(

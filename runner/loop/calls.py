@@ -13,6 +13,7 @@ from runner.errors import LostError, ModelError, NeverSentError, NoReplyError, U
 from runner.events.facts import (
     BoundViolated,
     CallDispatched,
+    CallRefused,
     CallReleased,
     CallSettled,
     CallUnknown,
@@ -24,7 +25,7 @@ from runner.loop.world import Engine, World, engine
 from runner.policy.model import Policy
 from runner.ports import Completion, Recorder
 from runner.pricing.book import Entry
-from runner.pricing.cost import Asks, cost, dearest, input_cost, worst
+from runner.pricing.cost import Asks, affordable_output, cost, dearest, input_cost, worst
 from runner.secrets import withhold
 from runner.state import State
 from runner.values import CallId, NanoUsd, Opaque, Reply, Usage
@@ -42,7 +43,7 @@ def call_model(call: CallId, policy: Policy, world: World, recorder: Recorder) -
     """
     using = engine(world, recorder.state)
     asked = _asked_output(policy, world, using, recorder.state)
-    match recorder.record(_proposal(call, asked, policy, world, using)):
+    match recorder.record(_within_step(_proposal(call, asked, policy, world, using), policy)):
         case CallDispatched() as sent:
             for event in _send(sent, world, using, recorder):
                 recorder.record(event)
@@ -89,6 +90,25 @@ def _proposal(call: CallId, asked: int, policy: Policy, world: World, using: Eng
         billing=entry.billing.value,
         bound_by=bound.by,
     )
+
+
+def _within_step(call: DispatchCall, policy: Policy) -> DispatchCall | CallRefused:
+    """The call with no more output than the policy's cap on one step buys; a refusal where that is too little."""
+    if (cap := policy.step_usd) is None:
+        return call
+
+    def buys(bound: int) -> int:
+        most = affordable_output(call.input_price, call.output_price, bound, cap, slack=call.slack, fees=call.fees)
+        return call.asked_output if most is None else most
+
+    output = min(call.asked_output, buys(call.input_bound))
+    if output >= call.min_output:
+        return replace(call, asked_output=output)
+    need = worst(
+        call.input_price, call.output_price, call.input_bound, call.min_output, slack=call.slack, fees=call.fees
+    )
+    fresh = bool(call.fresh_bound) and buys(call.fresh_bound) >= call.min_output
+    return CallRefused(call=call.call, scope="the policy's step", need=need, headroom=cap, fresh=fresh)
 
 
 def _send(sent: CallDispatched, world: World, using: Engine, recorder: Recorder) -> tuple[Event, ...]:

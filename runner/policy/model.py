@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runner.values import NanoUsd
+
 MOST_ATTEMPTS = 5
 
 
@@ -18,6 +20,7 @@ class Policy:
     `on_ask` says what an unattended run does with a call that needs people: `deny`, `park` or `stop`; gates that name
     approvers always park it. `attended` = a terminal can be asked. `repeat_limit` refused calls in a row that were
     refused before are a stall; more than `asks_per_hour` questions stop the run.
+    No call may cost more than `step_usd`. A score that is not `min_gain` above the best one before is no gain.
     """
 
     has_checks: bool = False
@@ -39,6 +42,8 @@ class Policy:
     attended: bool = False
     repeat_limit: int | None = 4
     asks_per_hour: int | None = None
+    step_usd: NanoUsd | None = None
+    min_gain: float = 0.0
 
     def counts(self, engine: int) -> bool:
         """Whether the provider of this engine counts input for nothing."""

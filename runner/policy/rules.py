@@ -136,9 +136,15 @@ def stalled(state: State, policy: Policy) -> StopReason | None:
     if recent[0].failures and len({(one.failures, one.score) for one in window}) == 1:
         return _stall("stall.failure", f"the same checks fail for {counted(limit, 'iteration')}{_failing(state)}")
     best = max((one.score for one in before if one.score is not None), default=None)
-    if best is not None and all((one.score or 0.0) <= best for one in recent):
-        return _stall("stall.score", f"no score above {best:.2f} in {counted(limit, 'iteration')}")
+    if best is not None and not any(_gained(one.score or 0.0, best, policy.min_gain) for one in recent):
+        wanted = f"{policy.min_gain:g} above {best:.2f}" if policy.min_gain else f"above {best:.2f}"
+        return _stall("stall.score", f"no score {wanted} in {counted(limit, 'iteration')}")
     return None
+
+
+def _gained(score: float, best: float, least: float) -> bool:
+    # a hair less than asked is rounding
+    return score > best and score - best > least - 1e-9
 
 
 def repeating(state: State, policy: Policy) -> StopReason | None:

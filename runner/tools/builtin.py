@@ -62,7 +62,8 @@ class BuiltinTools:
     `spec_path` is the spec's file: inside `root`, `tick` edits it through `tick(text, item) -> new text or None`;
     otherwise `on_tick(item)` decides and gives None, or the reason there is nothing to tick.
     `launch` starts the process that starts commands, behind the walls that `sandbox` names.
-    `output_limit` is in characters; time-outs are in seconds. `on_output` hears commands while they run, unmasked.
+    `output_limit` is in characters; time-outs are in seconds, and no call gets more than `most_s`. `on_output` hears
+    commands while they run, unmasked.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class BuiltinTools:
         on_tick: Callable[[str], str | None],
         output_limit: int = 16_000,
         command_timeout_s: int = 600,
+        most_s: int | None = None,
         idle_timeout_s: int = 300,
         on_output: Callable[[bytes], None] | None = None,
         launch: Callable[[Mapping[str, str]], Launch] = unwalled,
@@ -91,11 +93,12 @@ class BuiltinTools:
             vault=vault,
             artefacts=self._artefacts,
             limit=output_limit,
-            timeout_s=command_timeout_s,
+            timeout_s=command_timeout_s if most_s is None else min(command_timeout_s, most_s),
             idle_s=idle_timeout_s,
             on_output=on_output,
         )
         self._sandbox = sandbox
+        self._most_s = most_s
         self._background: dict[str, Background] = {}
         self._tick, self._on_tick = tick, on_tick
         self._spec = self._inside(spec_path)
@@ -212,6 +215,8 @@ class BuiltinTools:
             sandbox=self._sandbox,
         )
         timeout_s = arguments.number("timeout_s")
+        if timeout_s is not None and self._most_s is not None:
+            timeout_s = min(timeout_s, self._most_s)
         if arguments.flag("background"):
             return Background(
                 started,
