@@ -64,5 +64,8 @@ def _next(stop: StopReason, state: State, *, copied: bool, raise_it: str) -> lis
         return [look, log]
     if stop.resume_at is not None:
         return [("go on then", loop_command(state)), ("ask at once", resume_command(run, stop, state)), look]
+    if stop.rule == "approval":
+        name = stop.detail.partition(" ")[0]
+        return [("answer", f"runner approvals show {name}"), ("go on", resume_command(run, stop, state)), look]
     shared = [("raise it", raise_it)] if raise_it else []
     return [*shared, ("go on", resume_command(run, stop, state)), look]
