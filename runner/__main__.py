@@ -25,6 +25,10 @@ def main() -> int:
     # modules that are being imported are no garbage: looking for some among them is a twentieth of a start
     gc.set_threshold(50_000, 10, 10)
     _open_streams()
+    if sys.platform == "win32":
+        # nothing here ends, holds or counts processes on Windows itself
+        sys.stderr.write("error: runner does not run on Windows itself: start it in WSL 2 (wsl --install)\n")
+        return 2
     try:
         from runner.handover import ensure
 

@@ -24,7 +24,10 @@ RECORDED = "recorded"
 ACCEPTED = "unsandboxed:accepted"
 """The topic of the note that somebody at a terminal accepted a run without walls."""
 UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
-FALLBACK = "tools are held by Landlock and seccomp, which hold less than bubblewrap"
+WEAKER = {
+    walls.LANDLOCK: "tools are held by Landlock and seccomp, which hold less than bubblewrap",
+    walls.SEATBELT: "tools are held by Seatbelt",
+}
 _QUESTION = "There is no sandbox here: commands of the model would run as this user, with its network and HOME."
 _INSTALL = "install bubblewrap: apt install bubblewrap"
 _FIX = f"{_INSTALL}; or run as an ordinary user; or accept that nothing holds them: --sandbox none"
@@ -56,7 +59,8 @@ class Choice:
             return (("unsandboxed", "unsandboxed: recorded commands only"),)
         if self.walled:
             left = gaps.said(self.backend.name, own=os.geteuid() != 0, abi=landlock.abi())
-            return (("sandbox", f"{FALLBACK} ({self.backend.missing}); {left}"),) if left else ()
+            why = f" ({self.backend.missing})" if self.backend.missing else ""
+            return (("sandbox", f"{WEAKER[self.backend.name]}{why}; {left}"),) if left else ()
         asked = self.accepted == "terminal"
         accepted = ((ACCEPTED, "accepted at the terminal: no sandbox for this run"),) if asked else ()
         return (("unsandboxed", UNSANDBOXED), *accepted)

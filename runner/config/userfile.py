@@ -186,8 +186,8 @@ _KEYS = (
         about="The policy of a run that names none: one that comes with runner, or a file.", example='"overnight"',
     ),
     Key(
-        name="sandbox", kind="auto, bubblewrap, landlock or none", default="auto", variable="RUNNER_SANDBOX",
-        read=_word("auto", "bubblewrap", "landlock", "none"),
+        name="sandbox", kind="auto, bubblewrap, landlock, seatbelt or none", default="auto", variable="RUNNER_SANDBOX",
+        read=_word("auto", "bubblewrap", "landlock", "seatbelt", "none"),
         about="What walls in the commands of a run; none accepts that nothing does.", example='"bubblewrap"',
     ),
     Key(

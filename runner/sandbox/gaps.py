@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runner.sandbox.landlock import PORTS_ABI, SERVERS, SIGNALS_ABI
 
-LANDLOCK = "landlock"
+LANDLOCK, SEATBELT = "landlock", "seatbelt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +70,7 @@ def open_here(backend: str, *, own: bool, abi: int) -> Iterator[Gap]:
 
 def said(backend: str, *, own: bool, abi: int) -> str:
     """What a backend does not stop, in one sentence; "" where that is nothing."""
+    if backend == SEATBELT:
+        return "its profile follows Apple's and was never tried on a Mac"
     texts = [gap.text for gap in open_here(backend, own=own, abi=abi)]
     return f"not stopped: {'; '.join(texts)}" if texts else ""

@@ -1,25 +1,26 @@
-"""Which walls there are on this machine: bubblewrap, else Landlock with seccomp, else none."""
+"""Which walls there are on this machine: bubblewrap, else Landlock with seccomp, else none; Seatbelt on a Mac."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.sandbox import bubblewrap, landlock
+from runner.sandbox import bubblewrap, landlock, seatbelt
 from runner.sandbox.plan import Plan
 from runner.sandbox.process import Launch, unwalled
 
-BUBBLEWRAP, LANDLOCK, NONE = "bubblewrap", "landlock", "none"
-BACKENDS = (BUBBLEWRAP, LANDLOCK)
+BUBBLEWRAP, LANDLOCK, SEATBELT, NONE = "bubblewrap", "landlock", "seatbelt", "none"
+BACKENDS = (BUBBLEWRAP, LANDLOCK, SEATBELT)
 """The stronger first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """What builds the walls: `bubblewrap`, `landlock`, or `none`, which builds none. `missing` says why not a better.
+    """What builds the walls: `bubblewrap`, `landlock`, `seatbelt`, or `none`, which builds none.
 
-    `program` is bubblewrap's.
+    `missing` says why not a better one; `program` is bubblewrap's.
     """
 
     name: str
@@ -30,12 +31,16 @@ class Backend:
         """How the host of commands is started so that they are held to the plan."""
         if self.program is not None:
             return bubblewrap.launch(plan, self.program, env)
+        if self.name == SEATBELT:
+            return seatbelt.launch(plan, env)
         return landlock.launch(plan, env) if self.name == LANDLOCK else unwalled(env)
 
 
 def choose(plan: Plan, path: str, among: Sequence[str] = BACKENDS) -> Backend:
     """The first of `among` that can build walls here, as the plan needs them. Programs are looked for on `path`."""
     missing: list[str] = []
+    if sys.platform == "darwin" and SEATBELT in among and seatbelt.PROGRAM.exists():
+        return Backend(name=SEATBELT)
     if BUBBLEWRAP in among:
         program = bubblewrap.find(path, outside=plan.workspace)
         trouble = "it is not installed" if program is None else bubblewrap.trouble(program)

@@ -71,7 +71,7 @@ def test_a_fresh_machine_is_well_and_stays_as_it_was(runner):
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""
     assert "is made by the first run" in " ".join(done.stdout.split())
-    assert "runs tools unsandboxed" in done.stdout
+    assert "runs go unsandboxed" in done.stdout
     assert set(traces(runner.state.parent)) - set(before) <= {"home"}
     assert not runner.state.exists()
 

@@ -1,4 +1,4 @@
-"""The machine: Python and its packages, git, what could fence tools in, processes, the terminal."""
+"""The machine: Python and its packages, git, processes, the terminal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from runner.workspace.git import bare_environment, trusted_path
 OLDEST_GIT = (2, 36)
 
 _DISTRIBUTION = "agent-loop-runner"
-_GIT_S, _BWRAP_S = 10, 2
+_GIT_S = 10
 _GET_DEATH_SIGNAL, _GET_DUMPABLE, _SET_DUMPABLE = 2, 3, 4  # prctl(2)
-_LANDLOCK_CREATE_RULESET, _WHICH_VERSION = 444, 1  # landlock_create_ruleset(2); the number is the same everywhere
 _LEAST_COLUMNS = 60
 
 
@@ -115,52 +114,6 @@ def _git_version(program: str, workspaces: tuple[Path, ...]) -> Finding:
 def _git_fix() -> str:
     least = ".".join(map(str, OLDEST_GIT))
     return f"install git {least} or newer, and put it on PATH outside the workspace"
-
-
-# ---- what fences tools in --------------------------------------------------------------------------------
-
-
-def sandbox(_world: World) -> Iterator[Finding]:
-    """What this machine could fence tools in with; this version uses none of it, and that is said."""
-    yield Finding(
-        Mark.WARN,
-        "sandbox",
-        "this version runs tools unsandboxed: with your rights, in your network",
-        "for a spec you do not trust, run runner in a container, or as a user of its own",
-    )
-    yield Finding(Mark.NOTE, "bubblewrap", _bubblewrap())
-    yield Finding(Mark.NOTE, "Landlock", _landlock())
-
-
-def _bubblewrap() -> str:
-    program = shutil.which("bwrap")
-    if program is None:
-        return "not installed (not used yet)"
-    try:
-        done = subprocess.run(
-            [program, "--ro-bind", "/", "/", "true"],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_BWRAP_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{program} did not answer within {_BWRAP_S} s"
-    except OSError as error:
-        return f"{program} cannot be run: {error.strerror}"
-    if done.returncode == 0:
-        return f"works, user namespaces too, {program} (not used yet)"
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"{program} does not work here: {said[-1] if said else f'exit status {done.returncode}'}"
-
-
-def _landlock() -> str:
-    if sys.platform != "linux":
-        return "only Linux has it"
-    number: int = ctypes.CDLL(None, use_errno=True).syscall(_LANDLOCK_CREATE_RULESET, None, 0, _WHICH_VERSION)
-    if number > 0:
-        return f"ABI version {number} (not used yet)"
-    return f"this kernel does not offer it: {os.strerror(ctypes.get_errno())}"
 
 
 # ---- processes and terminal ------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from runner.app.health import disk, here, machine, setup
+from runner.app.health import disk, here, machine, sandbox, setup
 from runner.app.health.finding import Finding, Mark, World, at
 from runner.errors import ConfigError, RunnerError
 
@@ -21,7 +21,7 @@ CHECKS: Mapping[str, Check] = {
     "prices": setup.prices,
     "keys": setup.keys,
     "network": setup.network,
-    "sandbox": machine.sandbox,
+    "sandbox": sandbox.sandbox,
     "processes": machine.processes,
     "terminal": machine.terminal,
     "here": here.here,
