@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from runner.errors import closest
@@ -200,6 +201,7 @@ class Arguments:
             yield from self.words(name) or (self.text(name),)
 
 
+@lru_cache(maxsize=1)  # a call is decided, and then prepared
 def read(name: str, text: str) -> Arguments:
     """Read a call's arguments. Raises ArgumentsError for an unknown tool, bad JSON, or values that do not fit."""
     signature = _BY_NAME.get(name)
