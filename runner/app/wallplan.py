@@ -54,12 +54,12 @@ def plan(ground: Ground, env: Mapping[str, str], sandbox: SandboxRules, paths: P
         read_only.append(origin.objects.resolve())
     if sandbox.read_only:
         read_only.append(root)
+    read_only += _matching(root, paths.deny_write, home)
     read_only += [root / name for name in ground.protected if name != ground.spec and _whole(name)]
     prefixes = places.prefixes(env.get("PATH", ""), home, workspace=root)
     caches = _caches(home, sandbox.caches)
     shown = (root, *writable, *(path for path in read_only if not path.is_relative_to(root)), *prefixes, *caches)
     hidden = [*_matching(root, paths.deny_read, home), *_named(paths.deny_read, home), *places.secrets_in(home, shown)]
-    read_only += _matching(root, paths.deny_write, home)
     return Plan(
         workspace=root,
         user_home=home,

@@ -12,10 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +24,10 @@ WORD = "package-registries"
 _ANSWER_S = 5.0
 _MOST_BYTES = 1 << 20
 _PORTS = {"https": 443, "sparse+https": 443, "http": 80, "sparse+http": 80}
-_PIP_LISTS = ("find-links", "index-url", "extra-index-url", "cert", "client-cert", "constraint")
+_PIP_SETTINGS = frozenset(
+    {"find-links", "index-url", "extra-index-url", "no-index", "trusted-host", "cert", "constraint"}
+)
+_PASSWORD = re.compile(r"//[^/@\s]+@")
 # What pip does where nothing is configured is known to pip alone.
 _PIP_DEFAULT = """
 import sys
@@ -40,25 +42,37 @@ _URL = re.compile(r"(?:sparse\+)?https?://[^\s`'\"|,<>]+")
 
 @dataclass(frozen=True, slots=True)
 class Registries:
-    """Hosts that packages come from, and files and folders of this machine that take part."""
+    """Hosts that packages come from, and files and folders of this machine that take part.
+
+    `variables` tell the clients the same where they cannot see the user's own settings; no password is in them.
+    """
 
     hosts: frozenset[Destination] = frozenset()
     paths: frozenset[Path] = frozenset()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one client said: settings as variables, and other places."""
+
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    places: Sequence[str] = ()
 
 
 def ask(env: Mapping[str, str]) -> Registries:
     """Ask every client that is on PATH of `env`, the environment of tools; takes a few seconds at most."""
-
-    def words_of(client: Callable[[Mapping[str, str]], Iterable[str]]) -> list[str]:
-        return list(client(env))
-
-    clients = (_pip, _npm, _cargo, _go)
+    clients: tuple[Callable[[Mapping[str, str]], _Answer], ...] = (_pip, _npm, _cargo, _go)
     with ThreadPoolExecutor(len(clients)) as pool:
-        return read(word for words in pool.map(words_of, clients) for word in words)
+        answers = list(pool.map(lambda client: client(env), clients))
+    told = {name: _PASSWORD.sub("//", value) for answer in answers for name, value in answer.variables.items() if value}
+    values = " ".join(value for answer in answers for value in answer.variables.values())
+    found = read([*re.split(r"[\s,|]+", values), *(place for answer in answers for place in answer.places)])
+    return Registries(found.hosts, found.paths, told)
 
 
 def read(words: Iterable[str]) -> Registries:
-    """Sort URLs and absolute paths; whatever is neither is left out."""
+    """Sort URLs and absolute paths; whatever is neither is left out. The files of an index are beside its `simple`."""
     hosts: set[Destination] = set()
     paths: set[Path] = set()
     for word in words:
@@ -67,55 +81,58 @@ def read(words: Iterable[str]) -> Registries:
             if url.scheme in _PORTS and url.hostname:
                 hosts.add(Destination(url.hostname, url.port or _PORTS[url.scheme]))
             elif url.scheme == "file" or (not url.scheme and word.startswith("/")):
-                paths.add(Path(unquote(url.path)))
+                path = Path(unquote(url.path))
+                paths.add(path.parent if path.name == "simple" and len(path.parts) > 2 else path)
     return Registries(frozenset(hosts), frozenset(path for path in paths if path.exists()))
 
 
-def _pip(env: Mapping[str, str]) -> Iterator[str]:
+def _pip(env: Mapping[str, str]) -> _Answer:
     about = re.match(r"pip \S+ from (.+)[/\\]pip \(python", _answer(env, "pip", "--version"))
     if about is None:
-        return
+        return _Answer()
     configured: dict[str, str] = {}
     for line in _answer(env, "pip", "config", "list").splitlines():
-        name, _, value = line.partition("=")
         # `global.index-url='…'`, or of a command's section, or `:env:.index-url`
-        configured[name.rpartition(".")[2]] = configured.get(name.rpartition(".")[2], "") + " " + value.strip("'\"")
-    for name in _PIP_LISTS:
-        yield from configured.get(name, "").replace("\\n", " ").split()
-    if "index-url" not in configured and configured.get("no-index", "").strip() not in {"1", "true", "yes", "on"}:
-        yield from _answer(env, sys.executable, "-I", "-S", "-c", _PIP_DEFAULT, about[1]).split()
+        where, _, value = line.partition("=")
+        name = where.rpartition(".")[2]
+        if name in _PIP_SETTINGS:
+            more = f"{configured[name]} " if name in configured else ""
+            configured[name] = more + " ".join(value.strip("'\"").replace("\\n", " ").split())
+    alone = "index-url" in configured or configured.get("no-index", "") in {"1", "true", "yes", "on"}
+    own = "" if alone else _answer(env, sys.executable, "-I", "-S", "-c", _PIP_DEFAULT, about[1])
+    return _Answer({f"PIP_{name.replace('-', '_').upper()}": value for name, value in configured.items()}, own.split())
 
 
-def _npm(env: Mapping[str, str]) -> Iterator[str]:
-    for name, value in _NPM.findall(_answer(env, "npm", "config", "list", "--json")):
-        if name.endswith("registry") or name == "cafile":
-            yield value
+def _npm(env: Mapping[str, str]) -> _Answer:
+    said = _NPM.findall(_answer(env, "npm", "config", "list", "--json"))
+    return _Answer({f"npm_config_{key}": value for key, value in said if key.endswith("registry") or key == "cafile"})
 
 
-def _go(env: Mapping[str, str]) -> Iterator[str]:
+def _go(env: Mapping[str, str]) -> _Answer:
     """`direct` and `off` are no hosts: what a proxy does not have comes from anywhere."""
     answer = _answer(env, "go", "env", "GOPROXY", "GOSUMDB")
-    proxies, _, sums = answer.partition("\n")
-    yield from re.split(r"[,|]", proxies)
+    proxies, _, sums = (part.strip() for part in answer.partition("\n"))
     name = (sums.split() or ["off"])[-1]
-    if name != "off":
-        yield name if "://" in name else f"https://{name.partition('+')[0]}"
+    where = [] if name == "off" else [name if "://" in name else f"https://{name.partition('+')[0]}"]
+    return _Answer({"GOPROXY": proxies, "GOSUMDB": sums}, where)
 
 
-def _cargo(env: Mapping[str, str]) -> Iterator[str]:
+def _cargo(env: Mapping[str, str]) -> _Answer:
     """Cargo has no question for it: sent through a proxy that is none, it says where it would have looked."""
     nobody = {**env, "CARGO_NET_RETRY": "0", "CARGO_HTTP_PROXY": "http://127.0.0.1:9", "CARGO_TERM_COLOR": "never"}
-    for index in _URL.findall(_answer(nobody, "cargo", *_CARGO_ASKED, errors=True)):
-        yield index
-        if index.endswith("/config.json"):
-            yield from _URL.findall(_fetched(index))
+    found = _URL.findall(_answer(nobody, "cargo", *_CARGO_ASKED, errors=True))
+    files = [url for index in found if index.endswith("/config.json") for url in _URL.findall(_fetched(index))]
+    home = env.get("CARGO_HOME") or os.path.join(env.get("HOME", "/"), ".cargo")  # noqa: PTH118 - text for a list
+    return _Answer(places=[*found, *files, f"{home}/config.toml"])
 
 
 def _fetched(url: str) -> str:
     """The answer of a registry's own description of itself; "" when there is none."""
     try:
-        # The pattern that found it begins with http.
-        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=_ANSWER_S) as answer:  # noqa: S310
+        import urllib.request  # 25 ms, and asked for by setup alone
+
+        # the pattern that found it begins with http
+        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=_ANSWER_S) as answer:  # noqa: S310  # noqa: S310
             data: bytes = answer.read(_MOST_BYTES)
     except (OSError, ValueError):
         return ""

@@ -51,11 +51,41 @@ def test_protected_files_stay_and_so_do_the_directories_above_them(scene):
             "mv tests other",
             "ln -f y tests/unit/test_it.py",
             "chmod 777 tests/unit/test_it.py",
+            "umount tests/unit/test_it.py",
+            "umount -l tests/unit/test_it.py",
+            "mount -o remount,bind,rw tests/unit/test_it.py",
+            "mount -t tmpfs none tests",
+            "unshare -rm sh -c 'umount tests/unit/test_it.py'",
+            "unshare -rm sh -c 'mount -o remount,bind,rw tests/unit/test_it.py'",
         ):
             assert "done" not in walled.sh(f"{attempt} && echo done"), attempt
         assert walled.sh("echo new > tests/unit/test_new.py && cat tests/unit/*") == "assert True\nnew\n"
     assert (deep / "test_it.py").read_text() == "assert True\n"
     assert (deep / "test_it.py").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be in somebody else's workspace and write there")
+def test_root_writes_in_somebody_elses_workspace_and_nowhere_else(scene):
+    (scene.workspace / "theirs").write_text("as it was\n")
+    for path in (scene.workspace, scene.workspace / "theirs", scene.home / ".ssh" / "id"):
+        os.chown(path, 12_345, 12_345)
+    kept = scene.workspace / "kept"
+    kept.write_text("as it was\n")
+    with scene.walls(scene.plan(read_only=(kept,))) as walled:
+        assert walled.sh("echo changed > theirs; echo made > new; cat theirs new") == "changed\nmade\n"
+        for attempt in (
+            "echo x > kept",
+            "cat ~/.ssh/id",
+            "mknod /tmp/disk b 8 0",
+            "mount -t tmpfs none /mnt",
+            "mount -o remount,rw /proc",
+            "umount kept",
+            "was=$(cat /proc/sys/vm/swappiness) && echo $was > /proc/sys/vm/swappiness",
+            "cat /proc/kcore",
+            "chroot /proc/1/root true",
+        ):
+            assert "done" not in walled.sh(f"{attempt} && echo done"), attempt
+    assert kept.read_text() == "as it was\n"
 
 
 def test_a_workspace_can_be_read_only_as_a_whole(scene):
@@ -73,7 +103,8 @@ def test_what_is_hidden_is_empty_inside_and_untouched_outside(scene):
     plan = scene.plan(hidden=(scene.workspace / ".env", scene.workspace / "keys"))
     with scene.walls(plan) as walled:
         assert walled.sh("cat .env; ls keys") == ""
-        walled.sh("mv .env moved; rm -f .env; mv keys moved; echo y > .env")
+        walled.sh("mv .env moved; rm -f .env; mv keys moved; echo y > .env; umount .env keys; unshare -rm umount .env")
+        assert walled.sh("unshare -rm sh -c 'umount .env; umount keys; cat .env; ls keys' 2>/dev/null") == ""
         assert walled.sh("cat .env; ls keys") == ""
     assert (scene.workspace / ".env").read_text() == "KEY=1\n"
     assert (scene.workspace / "keys" / "one").read_text() == "KEY=2\n"
