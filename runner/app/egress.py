@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from runner.policy.book import Egress
 from runner.sandbox import registries
@@ -15,4 +16,4 @@ def reach(rules: Sequence[Egress], env: Mapping[str, str]) -> Registries:
     known = registries.ask(env) if any(rule.host == registries.WORD for rule in rules) else Registries()
     named = [rule for rule in rules if rule.host != registries.WORD]
     stated = {Destination(rule.host.lower(), port) for rule in named for port in rule.ports}
-    return Registries(known.hosts | stated, known.paths)
+    return replace(known, hosts=known.hosts | stated)

@@ -51,7 +51,8 @@ class Enclosure:
         caches = plan.caches if plan.caches_writable else ()
         with Proxy(known.hosts, self.directory) as proxy:
             opened = replace(plan, network="proxy", proxy=proxy.path, proxy_port=proxy.port, caches=caches)
-            yield self._launcher(replace(opened, read_only=(*plan.read_only, *sorted(known.paths)))), proxy.refused
+            told = replace(opened, read_only=(*plan.read_only, *sorted(known.paths)), given=known.variables)
+            yield self._launcher(told), proxy.refused
 
     def _plan(self) -> Plan | None:
         return None if self.plan is None or self.backend.name == NONE else self.plan()

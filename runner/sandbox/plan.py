@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.sandbox.proxy import FORWARDER, variables
@@ -54,6 +54,7 @@ class Plan:
     what is there instead is the directory `home`, or nothing that lasts where it is None.
     `network` is `none` (loopback alone), `proxy` (loopback, whose `proxy_port` leads to the unix socket `proxy`) or
     `open`.
+    `given` are variables that every command finds besides.
     `run_as` is the user that root's commands run as where the backend cannot hold root; "" is nobody.
     """
 
@@ -69,6 +70,7 @@ class Plan:
     network: str = "none"
     proxy: Path | None = None
     proxy_port: int = 0
+    given: Mapping[str, str] = field(default_factory=dict[str, str])
     limits: Limits = Limits()
     run_as: str = ""
 
@@ -81,7 +83,7 @@ class Plan:
     @property
     def variables(self) -> dict[str, str]:
         """What every command finds in its environment because of the network it has."""
-        return variables(self.proxy_port) if self.network == "proxy" else {}
+        return {**self.given, **(variables(self.proxy_port) if self.network == "proxy" else {})}
 
     @property
     def writes(self) -> Iterator[Path]:

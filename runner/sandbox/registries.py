@@ -62,9 +62,13 @@ class _Answer:
 
 def ask(env: Mapping[str, str]) -> Registries:
     """Ask every client that is on PATH of `env`, the environment of tools; takes a few seconds at most."""
-    clients: tuple[Callable[[Mapping[str, str]], _Answer], ...] = (_pip, _npm, _cargo, _go)
+
+    def answer_of(client: Callable[[Mapping[str, str]], _Answer]) -> _Answer:
+        return client(env)
+
+    clients = (_pip, _npm, _cargo, _go)
     with ThreadPoolExecutor(len(clients)) as pool:
-        answers = list(pool.map(lambda client: client(env), clients))
+        answers = list(pool.map(answer_of, clients))
     told = {name: _PASSWORD.sub("//", value) for answer in answers for name, value in answer.variables.items() if value}
     values = " ".join(value for answer in answers for value in answer.variables.values())
     found = read([*re.split(r"[\s,|]+", values), *(place for answer in answers for place in answer.places)])

@@ -45,6 +45,11 @@ def test_pip_is_asked_for_every_place_it_would_look_at(tmp_path: Path) -> None:
     found = registries.ask(env)
     assert found.hosts >= {Destination("packages.example", 8443), Destination("more.example", 80)}
     assert wheels in found.paths
+    # a pip that does not see this configuration is told the same, but no password
+    assert found.variables["PIP_INDEX_URL"] == "https://packages.example:8443/simple"
+    blind = {**BARE, "HOME": "/nowhere", "PIP_CONFIG_FILE": os.devnull, **found.variables}
+    assert registries.ask(blind).hosts >= {Destination("packages.example", 8443), Destination("more.example", 80)}
+    assert wheels in registries.ask(blind).paths
 
 
 @needs_pip
@@ -61,6 +66,10 @@ def test_npm_is_asked_for_its_registry_and_those_of_scopes(tmp_path: Path) -> No
         "registry=https://npm.example/\n@ours:registry=https://ours.example:4873/\n", "utf-8"
     )
     assert asked({}, tmp_path, "npm", "node") >= {"npm.example:443", "ours.example:4873"}
+    path = {"PATH": f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin"}
+    told = registries.ask({**path, "HOME": str(tmp_path)}).variables
+    again = registries.ask({**path, "HOME": "/nowhere", **told}).hosts
+    assert again >= {Destination("npm.example"), Destination("ours.example", 4873)}
 
 
 @contextmanager
