@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from runner.values import Ms, format_duration
 
 _LONGEST = 20_000
 _CHAT = 2_500
-_PATIENCE_S = 5.0
 _MOST_PATIENCE_S = 300.0
 
 
@@ -26,14 +26,15 @@ class _Trouble:
     """An address that does not answer, and when it is tried again."""
 
     until: float = 0.0
-    wait_s: float = _PATIENCE_S
+    wait_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Announcer:
     """Sends each question once to every address, for a program once for each person, with that person's own link.
 
-    A chat gets no links: whoever reads along would be whom the link says.
+    A chat gets no links: whoever reads along would be whom the link says. An address that does not answer is tried
+    again after `patience_s` seconds, then twice as long each time, up to five minutes.
     """
 
     database: Database
@@ -43,6 +44,7 @@ class Announcer:
     base: str
     mask: Callable[[str], str]
     say: Callable[[str], None]
+    patience_s: float = 5.0
     _trouble: dict[str, _Trouble] = field(default_factory=dict[str, _Trouble])
 
     def announce(self, question: Question, now: Ms) -> None:
@@ -53,28 +55,29 @@ class Announcer:
         due = ["asked", *(["reminded"] if request.remind_at and now >= request.remind_at else [])]
         before = told(self.database, question.run, request.approval)
         for what in due:
-            for hook, name, body in self._messages(question, what):
-                if name not in before and self._sent(hook, body):
+            for hook, name, person in self._receivers(question, what):
+                if name not in before and self._sent(hook, question, what, person):
                     tell(self.database, question.run, request.approval, name, now)
 
-    def _messages(self, question: Question, what: str) -> Iterator[tuple[Webhook, str, Callable[[], bytes]]]:
+    def _receivers(self, question: Question, what: str) -> Iterator[tuple[Webhook, str, str | None]]:
+        """Each address with the name under which it is written down, and the person it is for (None: a chat)."""
         for hook in self.programs:
             for person in question.people or ("",):
-                name = f"{what} {person} {hook.url}"
-                yield hook, name, lambda person=person: _encoded(self._document(question, what, person))
+                yield hook, f"{what} {person} {_short(hook.url)}", person
         for hook in self.chats:
-            yield hook, f"{what} {hook.url}", lambda: _encoded(self._chat(question, what))
+            yield hook, f"{what} {_short(hook.url)}", None
 
-    def _sent(self, hook: Webhook, body: Callable[[], bytes]) -> bool:
+    def _sent(self, hook: Webhook, question: Question, what: str, person: str | None) -> bool:
         trouble = self._trouble.setdefault(hook.url, _Trouble())
         if time.monotonic() < trouble.until:
             return False
-        if (wrong := hook.send(body())) is None:
+        document = self._chat(question, what) if person is None else self._document(question, what, person)
+        if (wrong := hook.send(json.dumps(document).encode())) is None:
             del self._trouble[hook.url]
             return True
-        self.say(f"warning: {wrong}; the next try in {format_duration(int(trouble.wait_s))}")
+        trouble.wait_s = min(_MOST_PATIENCE_S, trouble.wait_s * 2 or self.patience_s)
         trouble.until = time.monotonic() + trouble.wait_s
-        trouble.wait_s = min(_MOST_PATIENCE_S, trouble.wait_s * 2)
+        self.say(f"warning: {wrong}; the next try in {format_duration(int(trouble.wait_s))}")
         return False
 
     def _document(self, question: Question, what: str, person: str) -> dict[str, object]:
@@ -137,5 +140,6 @@ def _plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _encoded(document: dict[str, object]) -> bytes:
-    return json.dumps(document).encode()
+def _short(url: str) -> str:
+    """An address as it is written down: it may be a secret."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 from runner.app.clock import SystemClock
@@ -28,12 +29,29 @@ class Person:
     uid: int = -1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What somebody says: yes or no, how far it reaches, by which link, and the arguments to have instead."""
+
+    approve: bool
+    note: str = ""
+    scope: str = "once"
+    arguments: str = ""
+    link: str = ""
+
+
 class Answers:
-    """Looks at questions, and leaves votes for their runs."""
+    """Looks at questions, and leaves votes for their runs. Safe from any thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.questions = Questions(database)
+        self._questions = Questions(database)
+        self._lock = threading.Lock()
+
+    def open(self) -> list[Question]:
+        """Every question nobody has closed."""
+        with self._lock:
+            return self._questions.open()
 
     def of_link(self, link: Link) -> Question:
         """The question a link may answer now. Raises RefusedError or NotFoundError where it may not (any more)."""
@@ -41,27 +59,26 @@ class Answers:
             raise RefusedError("this link's time is over")
         if is_spent(self._database, link.token):
             raise RefusedError(_USED)
-        question = self.questions.find(link.approval)
+        with self._lock:
+            question = self._questions.find(link.approval)
         if (question.run, question.request.decision.action) != (link.run, link.action):
             raise RefusedError("this link is for another action than the one that is asked about now")
         return question
 
     def visible(self, person: Person) -> list[Question]:
         """What somebody may see: the questions he could answer, and those of his own runs."""
-        return [one for one in self.questions.open() if _concerns(one, person)]
+        return [one for one in self.open() if _concerns(one, person)]
 
-    def answer(
-        self, question: Question, person: Person, *, approve: bool, note: str = "", scope: str = "once", link: str = ""
-    ) -> str:
+    def answer(self, question: Question, person: Person, word: Word) -> str:
         """Leave somebody's word for the run; tell in a sentence what it brings about. Durable when it returns.
 
         Raises RefusedError, and leaves nothing, for a word that cannot count.
         """
         now, request = SystemClock().now(), question.request
-        vote = _vote(person, approve=approve, note=" ".join(note.split())[:_LONGEST_NOTE], scope=scope)
+        vote = _vote(person, word)
         vote = replace(vote, own=gates.is_owner(vote, request.decision.owner))
         _refuse_idle(question, person, vote)
-        voted = ApprovalVoted(approval=request.approval, vote=vote, link=link)
+        voted = ApprovalVoted(approval=request.approval, vote=vote, link=word.link, arguments=word.arguments)
         before, after = question.tally(now), question.tally(now, voted)
         if before.outcome:
             raise RefusedError(f"it is closed already: {before.why or before.outcome}")
@@ -72,8 +89,11 @@ class Answers:
         return after.why or f"recorded; still missing: {after.missing}"
 
 
-def _vote(person: Person, *, approve: bool, note: str = "", scope: str = "once") -> Vote:
-    return Vote(by=person.name, approve=approve, identity=person.identity, uid=person.uid, note=note, scope=scope)
+def _vote(person: Person, word: Word) -> Vote:
+    note = " ".join(word.note.split())[:_LONGEST_NOTE]
+    return Vote(
+        by=person.name, approve=word.approve, identity=person.identity, uid=person.uid, note=note, scope=word.scope
+    )
 
 
 def _refuse_idle(question: Question, person: Person, vote: Vote) -> None:
@@ -92,5 +112,5 @@ def _refuse_idle(question: Question, person: Person, vote: Vote) -> None:
 
 
 def _concerns(question: Question, person: Person) -> bool:
-    own = gates.is_owner(_vote(person, approve=False), question.request.decision.owner)
+    own = gates.is_owner(_vote(person, Word(approve=False)), question.request.decision.owner)
     return own or person.name in question.people

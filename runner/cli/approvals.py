@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from runner.cli.serve import asked, link, serve
+
 if TYPE_CHECKING:
     from runner.app.questions import Question
     from runner.store.database import Database
@@ -29,6 +31,8 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("approve")(approve)
     group.command("deny")(deny)
+    group.command("serve")(serve)
+    group.command("link")(link)
     app.add_typer(group, name="approvals")
 
 
@@ -48,9 +52,12 @@ def list_(
     from runner.app.questions import Questions
     from runner.cli.output import document, say, table
 
+    if (reply := asked({"want": "list"}, elsewhere=True)) is not None:
+        document(reply["approvals"]) if as_json else say(str(reply["text"]))
+        return 0
     database = _database()
-    asked = None if database is None else Questions(database)
-    found = [] if asked is None else asked.every() if every else asked.open()
+    questions = None if database is None else Questions(database)
+    found = [] if questions is None else questions.every() if every else questions.open()
     if as_json:
         document([approvals.document(one) for one in found])
         return 0
@@ -75,6 +82,9 @@ def show(name: Name = "last", as_json: AsJson = False) -> int:
     from runner.cli.output import document, say
     from runner.policy import gates
 
+    if (reply := asked({"want": "show", "approval": name}, elsewhere=True)) is not None:
+        document(reply["approval"]) if as_json else say(str(reply["text"]))
+        return 0
     found, now = approvals.find(_must(), name), SystemClock().now()
     if as_json:
         document(approvals.document(found))
@@ -132,10 +142,15 @@ def _say(name: str, *, approve: bool, note: str, scope: str, edit: str | None, a
     from runner.app import approvals
     from runner.cli.output import document, say
 
+    arguments = "" if edit is None else _arguments(edit)
+    word = {"approve": approve, "note": note, "scope": scope, "arguments": arguments}
+    if (reply := asked({"want": "answer", "approval": name, **word})) is not None:
+        document(reply) if as_json else say(f"{reply['by']}: {reply['text']}")
+        return 0
     database = _must()
     question = approvals.find(database, name)
     vote = approvals.unproved(question, approve=approve, note=note, scope=scope)
-    found = approvals.say(database, question, vote, arguments="" if edit is None else _arguments(edit))
+    found = approvals.say(database, question, vote, arguments=arguments)
     counts = approvals.counts(found, vote)
     if as_json:
         document(approvals.document(found))
