@@ -25,8 +25,8 @@ from runner.sandbox.process import HOST, Launch
 NAME = "bubblewrap"
 PROGRAM = "bwrap"
 MOST = 1_000
-"""Read-only and hidden paths inside writable directories: each mount makes the next slower, a thousand cost half a second.
-What is left over is not held, only noticed: the hidden and the first said come first."""
+"""Read-only and hidden paths inside writable directories: each mount makes the next slower, a thousand take half a
+second. What is left over is not held, only noticed: the hidden and the first said come first."""
 _PROBE_S = 10
 _EMPTY = Path(runner.__file__).with_name("py.typed")
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - the sandbox's own
