@@ -8,12 +8,14 @@ or `{"ok": false, "error": …}`.
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import socket
 import socketserver
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -52,10 +54,11 @@ class SocketServer(socketserver.ThreadingUnixStreamServer):
         self.answers, self.mask = answers, mask
         _make_room(path)
         try:
-            super().__init__(str(path), _Caller)
+            with _address(path) as address:
+                super().__init__(address, _Caller)
         except OSError as error:
             msg = f"cannot listen at {path}: {error.strerror or error}"
-            raise StateError(msg, hint="name another place (at most 107 bytes): --socket PATH") from error
+            raise StateError(msg, hint="name another place: --socket PATH") from error
         # whoever may enter the directory may ask: who he is decides what he is told
         path.chmod(0o666)
 
@@ -117,15 +120,28 @@ def _request(line: bytes) -> Mapping[str, object]:
     return cast("dict[str, object]", request)
 
 
+@contextmanager
+def _address(path: Path) -> Generator[str]:
+    """The path in a form that is short enough for a socket, whatever its directories are called."""
+    if not can_tell():
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
 def _make_room(path: Path) -> None:
     """Remove the socket file of a server that is gone. Raises ConfigError for anything else that is there."""
     if not path.is_socket():
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} is there already and is no socket", hint="name another: --socket PATH")
         return
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX) as probe, _address(path) as address:
         try:
-            probe.connect(str(path))
+            probe.connect(address)
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
@@ -145,7 +161,8 @@ def through(path: Path, request: Mapping[str, object]) -> Mapping[str, object] |
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
-            connection.connect(str(path))
+            with _address(path) as address:
+                connection.connect(address)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return None
         except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.app.serving import Place, serving
 from runner.app.socketside import through
 from runner.errors import BusyError, ConfigError, RefusedError
 from tests.contract.serving_parts import ROOT, SECRET, Waiting, waiting
@@ -97,6 +98,17 @@ def test_what_is_no_request_is_refused(waiting: Waiting, line: bytes):
         caller.sendall(line)
         assert json.loads(caller.makefile().readline())["ok"] is False
     assert waiting.votes() == []
+
+
+def test_a_directory_with_a_long_name_has_a_socket_too(waiting: Waiting, tmp_path: Path):
+    deep = tmp_path / ("d" * 200)
+    deep.mkdir()
+    place = Place(socket=deep / "approvals.sock", port=0)
+    assert through(place.socket, {"want": "list"}) is None
+    with serving(waiting.access, place):
+        listed = through(place.socket, {"want": "list"})
+    assert listed is not None
+    assert listed["ok"] is True
 
 
 def test_one_server_at_a_time_and_nobody_where_none_is(waiting: Waiting, tmp_path: Path):
