@@ -15,6 +15,10 @@ from runner.policy.facts import Facts, Program
 from runner.policy.reading import TOOLS
 from runner.values import Decision, Match, Ruling
 
+LAYERS = ("floor", "org", "extra", "user", "project")
+"""From the top down: what holds everywhere, the organisation's directory, the one a variable adds, the user's choice,
+the repository's own."""
+
 MOST_S = 0.05
 """CPU time one decision may take: a policy that needs more denies."""
 
@@ -117,7 +121,11 @@ class Decider:
     def __call__(self, facts: Facts) -> Decision:
         asked: list[Compiled] = []
         try:
-            return self._decide(facts, asked)
+            try:
+                return self._decide(facts, asked)
+            except _TooSlowError:
+                # a pause of the interpreter's own, to collect garbage, is none of the policy's
+                return self._decide(facts, asked)
         except _TooSlowError:
             return self._failed("builtin:timeout", f"the policy took more than {MOST_S * 1000:.0f} ms", asked)
         # whatever a rule trips over, a call that could not be judged does not run
@@ -162,8 +170,9 @@ class Decider:
         binding = [each for each in found if each[0].mode == "enforce" and each[0].ruling is not Ruling.ALLOW]
         allows = [each for each in found if each[0].mode == "enforce" and each[0].ruling is Ruling.ALLOW]
         ruling = max((each[0].ruling for each in binding), key=lambda one: one.rank, default=Ruling.ALLOW)
-        if ruling is Ruling.ALLOW and not (allows and (covered.whole or bool(facts.opaque))):
-            return self._unspoken(facts, found, covered)
+        allowed = bool(allows) and (covered.whole or bool(facts.opaque))
+        if not allowed and (ruling is Ruling.ALLOW or (ruling is Ruling.ASK and not self._lifted(binding))):
+            return self._unspoken(found, covered)
         mine = [each for each in (binding or allows) if each[0].ruling is ruling]
         first, reason, _ = mine[0]
         gates = tuple(dict.fromkeys(gate for _, _, gate in mine if gate)) if ruling is Ruling.ASK else ()
@@ -177,7 +186,14 @@ class Decider:
             others=tuple(match for match, _, _ in found if match is not first),
         )
 
-    def _unspoken(self, facts: Facts, found: list[_Found], covered: _Covered) -> Decision:
+    def _lifted(self, asks: list[_Found]) -> bool:
+        """Whether an ask stands where the default is deny: one of that layer, or of one above it, says so."""
+        said = self._defaults
+        if said.default is Ruling.ASK:
+            return True
+        return any(LAYERS.index(match.layer) <= LAYERS.index(said.default_at.layer) for match, _, _ in asks)
+
+    def _unspoken(self, found: list[_Found], covered: _Covered) -> Decision:
         said = self._defaults
         return Decision(
             ruling=said.default,

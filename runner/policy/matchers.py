@@ -169,17 +169,22 @@ def command(found: Command, *, certain: bool) -> OfProgram:
 
 
 def _named(names: tuple[str, ...], *, certain: bool) -> OfProgram:
-    plain = [patterns.word(name) for name in names if "/" not in name]
-    placed = [patterns.word(name) for name in names if "/" in name]
+    placed = frozenset(name for name in names if "/" in name and patterns.is_literal(name))
+    plain = frozenset(name for name in names if "/" not in name and patterns.is_literal(name))
+    globs = [("/" in name, patterns.word(name)) for name in names if not patterns.is_literal(name)]
 
     def test(program: Program) -> bool:
-        if any(each(program.path) or each(program.name) for each in placed):
+        if program.path in placed or program.name in placed:
             return True
-        if certain:
-            # what the agent can write is not what its name says
-            return not program.inside and any(each(program.name) for each in plain)
-        base = basename(program)
-        return any(each(base) for each in plain)
+        # what the agent can write is not what its name says
+        own = certain and program.inside
+        name = program.name if certain else basename(program)
+        if name in plain and not own:
+            return True
+        for is_path, each in globs:
+            if (each(program.path) or each(program.name)) if is_path else (not own and each(name)):
+                return True
+        return False
 
     return test
 

@@ -29,16 +29,13 @@ from runner.values import Gate, Limits, Ruling
 
 T = TypeVar("T")
 
-LAYERS = ("org", "extra", "user", "project")
-"""From the top down: the organisation's directory, the one a variable adds, the user's choice, the repository's own."""
-
 OWN_GATE = "builtin:yes"
 """The gate of a question whose policy names none."""
 
 
 def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
     """The rulebook of these files (one at least). Raises ConfigError that names both lines for each loosening."""
-    ordered = sorted(documents, key=lambda each: LAYERS.index(each.source.layer))
+    ordered = sorted(documents, key=lambda each: compiled.LAYERS.index(each.source.layer))
     layers = [list(group) for _, group in groupby(ordered, key=lambda each: each.source.layer)]
     faults = fields.Faults()
     settings: dict[str, Stated] = {}
@@ -180,15 +177,14 @@ def _top(above: Sequence[Sequence[Document]]) -> str:
 
 def shown(value: Value) -> str:
     """A setting's value as people write it."""
+    many = listed(value)
     match value:
         case bool():
             return "true" if value else "false"
         case Egress():
             return value.host if value.ports == (443,) else f"{value.host}:{','.join(map(str, value.ports))}"
-        case tuple():
-            return f"[{', '.join(map(shown, listed(value)))}]"
         case _:
-            return str(value)
+            return f"[{', '.join(map(shown, many))}]" if many or value == () else str(value)
 
 
 def _joined(name: str, stated: Stated, before: Stated | None) -> Stated:
@@ -377,7 +373,9 @@ def _defaults(
     documents: Sequence[Document], effective: Mapping[str, Effective], paths: PathRules, gate: str
 ) -> compiled.Defaults:
     def place(name: str) -> compiled.Place:
-        return compiled.Place(name, effective[name].place)
+        at = effective[name].place
+        layer = next((each.source.layer for each in documents if at.startswith(f"{each.source.path}:")), "floor")
+        return compiled.Place(name, at, layer)
 
     places = {
         f"paths.deny_write {glob}": compiled.Place("builtin:deny-write", "", "floor") for glob in floor.DENY_WRITE
