@@ -15,7 +15,7 @@ from runner.sandbox.plan import Plan
 from runner.sandbox.process import Commands, Ended, Pace
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
-_FOUND = shutil.which("bwrap", path=PATH)
+_FOUND = shutil.which("bwrap")
 BWRAP = Path(_FOUND or "/bwrap-is-not-installed")
 needs_bubblewrap = pytest.mark.skipif(
     _FOUND is None or bool(bubblewrap.trouble(BWRAP)), reason="needs bubblewrap that works here: apt install bubblewrap"
