@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from runner.events.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, ToolRefused, ToolStarted
+from runner.events.facts import ApprovalDecided, ApprovalRequested, ApprovalVoted, ToolStarted
+from runner.loop import judging
 from runner.loop.world import World
 from runner.policy import action, gates
 from runner.policy.model import Policy
@@ -32,7 +33,7 @@ def request(call: ToolCall, judged: Judged, policy: Policy, world: World, record
     """Ask people about a call, or tell the model why nobody is asked."""
     state = recorder.state
     if (why := _closed(call, judged, state) or _unaskable(judged, policy)) is not None:
-        refuse(call, judged, why, recorder)
+        judging.refuse(call, judged.decision, recorder, why)
         return
     decision, now = judged.decision, max(world.clock.now(), state.at)
     span = 1000 * min(gate.timeout_s for gate in judged.gates)
@@ -51,16 +52,6 @@ def request(call: ToolCall, judged: Judged, policy: Policy, world: World, record
             checkpoint=state.checkpoint.number if state.checkpoint else 0,
         )
     )
-
-
-def refuse(call: ToolCall, judged: Judged, why: str, recorder: Recorder) -> None:
-    """Tell the model once, in a sentence that invites no retry; a repeat is counted."""
-    decision, state = judged.decision, recorder.state
-    again = decision.action in state.denied
-    repeat = again or (bool(decision.rule) and decision.rule == state.refused_by)
-    advice = f": {decision.reason}" if decision.reason else ""
-    reason = f"{why}, as before" if again else f"{why}, so do not try it or a variant of it again{advice}"
-    recorder.record(ToolRefused(call=call, reason=reason, decision=decision, repeat=repeat))
 
 
 def ask(approval: str, world: World, recorder: Recorder) -> None:

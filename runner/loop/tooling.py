@@ -10,7 +10,7 @@ from runner.loop import approving, judging, trees
 from runner.loop.world import World
 from runner.policy.model import Policy
 from runner.ports import Prepared, Recorder, ToolOutcome
-from runner.values import Decision, Effect, Ruling, ToolCall
+from runner.values import Effect, Ruling, ToolCall
 
 
 def run_tool(call: ToolCall, policy: Policy, world: World, recorder: Recorder) -> None:
@@ -20,7 +20,7 @@ def run_tool(call: ToolCall, policy: Policy, world: World, recorder: Recorder) -
         judged = world.judge.decide(call)
         decision = judged.decision
         if decision.ruling is Ruling.DENY:
-            refuse(call, decision, recorder)
+            judging.refuse(call, decision, recorder)
             return
         if decision.ruling is Ruling.ASK:
             if not (approval := approving.approved(judged, recorder.state)):
@@ -43,15 +43,6 @@ def run_tool(call: ToolCall, policy: Policy, world: World, recorder: Recorder) -
         _act(answer, prepared, world, recorder)
     else:
         prepared.abandon()
-
-
-def refuse(call: ToolCall, decision: Decision, recorder: Recorder) -> None:
-    """Tell the model that a call does not run, and why."""
-    if decision.rule == judging.UNSOUND:
-        recorder.record(ToolRefused(call=call, reason=decision.reason))
-        return
-    reason, repeat = judging.told(decision, recorder.state)
-    recorder.record(ToolRefused(call=call, reason=reason, decision=decision, repeat=repeat))
 
 
 def _act(started: ToolStarted, prepared: Prepared, world: World, recorder: Recorder) -> None:
@@ -77,11 +68,15 @@ def _finished(started: ToolStarted, outcome: ToolOutcome, seconds: float, note: 
 
 
 def recover(started: ToolStarted, world: World, recorder: Recorder) -> None:
-    """After a crash: what is left of the tool is ended; what is safe runs again, the rest is told as interrupted."""
+    """After a crash: what is left of the tool is ended; what is safe, and allowed now, runs again, the rest is told."""
     outcome = world.tools.recover(started)
     if outcome is None and started.approval:
         outcome = ToolOutcome(text=_USED_UP, ok=False, interrupted=True)
     if outcome is None:
+        decision = None if world.judge is None else world.judge.decide(started.call).decision
+        if decision is not None and decision.ruling is not Ruling.ALLOW:
+            judging.refuse(started.call, decision, recorder)
+            return
         prepared = world.tools.prepare(started.call)
         if isinstance(prepared, str):
             recorder.record(ToolRefused(call=started.call, reason=prepared))
