@@ -16,12 +16,13 @@ _SHAPE = '{"id": …, "tool": "shell", "args": {"command": "…"}}'
 
 def answer(rulebook: Rulebook, line: str | bytes, around: Surroundings) -> dict[str, object]:
     """Decide one call that is given as JSON. Never raises: what cannot be read is denied, and says why."""
+    asked: Mapping[str, object] = {}
     try:
         asked = _object(line)
         call = read_call(asked)
     except ValueError as error:
         denied = Decision(ruling=Ruling.DENY, rule="builtin:arguments", reason=str(error))
-        return _answer(None, denied)
+        return _answer(asked.get("id"), denied)
     return _answer(asked.get("id"), decided(rulebook, call, around)[0])
 
 

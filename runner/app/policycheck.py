@@ -76,9 +76,9 @@ def _book(file: Path | None, wanted: Wanted) -> Rulebook:
         data = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"this policy cannot be read: {error.strerror}", path=file, hint="check its path") from None
-    scope = parse(data.decode("utf-8", "replace"), str(file), "user").scope
-    if scope == "project":
-        return rules.load(wanted.environ, wanted.policy, org=wanted.org, project={str(file): data})
+    text = data.decode("utf-8", "replace")
+    if parse(text, str(file), "user").scope == "project":
+        return rules.load(wanted.environ, wanted.policy, org=wanted.org, below=(parse(text, str(file), "project"),))
     return rules.load(wanted.environ, str(file.absolute()), org=wanted.org)
 
 

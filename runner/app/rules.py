@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from runner import config
 from runner.config import Settings, policies
 from runner.events.facts import PolicyPinned
 from runner.policy.book import Rulebook
+from runner.policy.document import Document
 from runner.policy.merge import merge
 from runner.ports import Workspace
 from runner.values import Limits
@@ -24,16 +25,22 @@ def load(
     policy: str | None = None,
     *,
     org: Path | None = None,
-    project: Mapping[str, bytes] | None = None,
+    below: Sequence[Document] = (),
 ) -> Rulebook:
-    """The policy that this machine and its user go by, or `policy` in place of the user's. Raises ConfigError."""
+    """The policy that this machine and its user go by, or `policy` in place of the user's. Raises ConfigError.
+
+    `below` are further layers under it.
+    """
     chosen = policy or config.load(environ).policy.value
-    return policies.load(chosen, environ=environ, project=project, org=org or policies.ORG)
+    above = [*policies.organisation(environ, org=org or policies.ORG), policies.chosen_document(chosen)]
+    return merge([*above, *below], home=environ.get("HOME", ""))
 
 
 def here(environ: Mapping[str, str], root: Path, *, policy: str | None = None, org: Path | None = None) -> Rulebook:
     """The policy that a new run in `root` would go by, its project's own layer as it lies there now."""
-    return load(environ, policy, org=org, project=_lying(root))
+    mine, notes = policies.of_project(_lying(root) or {})
+    book = load(environ, policy, org=org, below=mine)
+    return replace(book, notes=(*book.notes, *notes))
 
 
 def alone(policy: str) -> Rulebook:
