@@ -20,10 +20,10 @@ ETC = (
 """What programs look up in /etc. The rest of it is about this machine and its people (shadow, ssh, sudoers)."""
 
 CACHES = (
-    *(".cache/pip", ".cache/uv", ".cache/pre-commit", ".cache/go-build", ".cache/yarn", ".cache/ms-playwright"),
-    *(".npm/_cacache", ".cargo/registry", ".cargo/git", "go/pkg/mod", ".m2/repository", ".gradle/caches"),
+    *(".cache/pip", ".cache/ms-playwright", ".npm/_cacache", ".cargo/registry", ".cargo/git", "go/pkg/mod"),
+    ".m2/repository",
 )
-"""Below HOME: what package managers keep of public packages."""
+"""Below HOME: what package managers keep of public packages and can use without writing there, as uv and Gradle cannot."""
 
 SECRETS = (
     *(".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gcloud", ".config/gh", ".config/hub"),

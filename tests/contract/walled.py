@@ -18,7 +18,8 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 _FOUND = shutil.which("bwrap")
 BWRAP = Path(_FOUND or "/bwrap-is-not-installed")
 needs_bubblewrap = pytest.mark.skipif(
-    _FOUND is None or bool(bubblewrap.trouble(BWRAP)), reason="needs bubblewrap that works here: apt install bubblewrap"
+    os.environ.get("RUNNER_TEST_SANDBOX") != "must" and (_FOUND is None or bool(bubblewrap.trouble(BWRAP))),
+    reason="needs bubblewrap that works here: apt install bubblewrap",
 )
 
 
