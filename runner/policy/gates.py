@@ -117,9 +117,9 @@ def refusal(state: State, started: ToolStarted, now: Ms) -> str:
         return "the approval was for one call, and that has run"
     if request.decision.action != decision.action or request.decision.policy != decision.policy:
         return "what was approved is not what would run now"
-    if now >= request.expires_at:
-        return "the approval has expired"
-    return ""
+    # a no that came after the last yes still comes in time
+    told = tally(request, asked.votes, now)
+    return "" if told.outcome == "approved" else f"it is not approved any more: {told.why or told.missing}"
 
 
 def _may_deny(vote: Vote, gates: Sequence[Gate], owner: str) -> bool:

@@ -118,6 +118,15 @@ def test_after_its_time_nothing_starts_on_it(prod: Case) -> None:
     assert prod.tools.ran == []
 
 
+def test_a_no_that_comes_before_the_start_comes_in_time(prod: Case) -> None:
+    prod.vote(says("alice"))
+    prod.until_it_would_run()
+    prod.vote(says("bob", yes=False))
+    prod.drive()
+    assert prod.tools.ran == []
+    assert prod.said() == "not run: it is not approved any more: denied by bob (link)"
+
+
 def test_time_runs_out_while_parked_and_the_model_is_told_once(prod: Case) -> None:
     prod.later(3_600)
     prod.vote(says("alice"))  # too late
