@@ -23,7 +23,7 @@ CACHES = (
     *(".cache/pip", ".cache/ms-playwright", ".npm/_cacache", ".cargo/registry", ".cargo/git", "go/pkg/mod"),
     ".m2/repository",
 )
-"""Below HOME: what package managers keep of public packages and can use without writing there, as uv and Gradle cannot."""
+"""Below HOME: what package managers keep of public packages and can use without writing (uv and Gradle cannot)."""
 
 SECRETS = (
     *(".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".config/gcloud", ".config/gh", ".config/hub"),
