@@ -35,6 +35,7 @@ CASES = (
     "providers",
     "reply",
     "sandboxed",
+    "decision",
 )
 SIZES = (20, 100, 400, 2000)
 QUICK_SIZES = (20, 400)

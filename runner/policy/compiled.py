@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from runner.policy import matchers, patterns
+from runner.policy import matchers
 from runner.policy.book import Conditions, PathRules, Rule
 from runner.policy.facts import Facts, Program
+from runner.policy.index import Compiled, Index, about
 from runner.policy.reading import TOOLS
 from runner.values import Decision, Match, Ruling
 
@@ -23,32 +24,12 @@ MOST_S = 0.05
 """CPU time one decision may take: a policy that needs more denies."""
 
 _EVERY = 64
+_MOST_TOOLS = 1_000
 _HARMLESS = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin"})
 
 
 class _TooSlowError(Exception):
     """A decision took more than it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A rule with its closures. `of` names the programs it speaks of (None: of whole calls), `order` is its number."""
-
-    rule: Rule
-    order: int
-    speaks: matchers.Matcher
-    excepted: tuple[matchers.Matcher, ...]
-    of: tuple[str, ...] | None
-
-    def matches(self, facts: Facts, program: Program | None) -> bool:
-        return self.speaks(facts, program) and not any(each(facts, program) for each in self.excepted)
-
-    def speaks_of(self, facts: Facts) -> bool:
-        """Whether it matches a call, or a program that the call runs or may run."""
-        if not about(self.rule, facts.tool):
-            return False
-        asked = (None,) if self.of is None else (*facts.programs, *facts.suspects)
-        return any(self.matches(facts, program) for program in asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +56,6 @@ class Defaults:
     path_places: Mapping[str, Place]
 
 
-@dataclass(slots=True)
-class _Index:
-    """The rules that can speak of one tool's calls."""
-
-    calls: list[Compiled] = field(default_factory=list[Compiled])
-    programs: dict[str, list[Compiled]] = field(default_factory=dict[str, list[Compiled]])
-    any_program: list[Compiled] = field(default_factory=list[Compiled])
-
-
-def compile_rule(rule: Rule, home: str, order: int = 0) -> Compiled:
-    """Make a rule ready to be asked."""
-    certain = rule.ruling is Ruling.ALLOW
-    command = rule.conditions.command
-    return Compiled(
-        rule,
-        order,
-        matchers.matcher(rule.conditions, certain=certain, home=home),
-        tuple(matchers.matcher(each, certain=not certain, home=home) for each in rule.unless),
-        None if command is None else command.programs,
-    )
-
-
-def about(rule: Rule, tool: str) -> bool:
-    """Whether a rule is about a tool. What holds for `shell` holds for `run`: the same programs, without a shell."""
-    return any(patterns.word(name)(tool) or (name == "shell" and tool == "run") for name in rule.tools)
-
-
 class Decider:
     """Decides by compiled rules. A call of it never raises."""
 
@@ -109,7 +63,7 @@ class Decider:
         self._rules = rules
         self._defaults = defaults
         self._digest = digest
-        self._tools: dict[str, _Index] = {}
+        self._tools: dict[str, Index] = {}
         self._barred = tuple(
             (key, done, matchers.touched(globs, home, write=done == "written"))
             for key, globs, done in (
@@ -229,32 +183,13 @@ class Decider:
     # ---- rules -------------------------------------------------------------------------------------------
 
     def _speaking(self, facts: Facts) -> Iterator[tuple[Compiled, Program | None]]:
-        index = self._tools.get(facts.tool) or self._indexed(facts.tool)
-        for compiled in index.calls:
-            yield compiled, None
-        for programs, suspect in ((facts.programs, False), (facts.suspects, True)):
-            for program in programs:
-                for some in (index.programs.get(matchers.basename(program), ()), index.any_program):
-                    for compiled in some:
-                        if not (suspect and compiled.rule.ruling is Ruling.ALLOW):
-                            yield compiled, program
-
-    def _indexed(self, tool: str) -> _Index:
-        index = _Index()
-        for compiled in self._rules:
-            if not about(compiled.rule, tool):
-                continue
-            if compiled.of is None:
-                index.calls.append(compiled)
-            elif all(patterns.is_literal(name) and "/" not in name for name in compiled.of):
-                for name in dict.fromkeys(compiled.of):
-                    index.programs.setdefault(name, []).append(compiled)
-            else:
-                index.any_program.append(compiled)
-        # a tool's name comes from a model: what nobody wrote a rule for is not kept for ever
-        if len(self._tools) < 1000:
-            self._tools[tool] = index
-        return index
+        index = self._tools.get(facts.tool)
+        if index is None:
+            index = Index(each for each in self._rules if about(each.rule, facts.tool))
+            # a tool's name comes from a model: what nobody wrote a rule for is not kept for ever
+            if len(self._tools) < _MOST_TOOLS:
+                self._tools[facts.tool] = index
+        return index.speaking(facts)
 
 
 class _Covered:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from runner.errors import ConfigError
 from runner.policy.book import Example, Rule
-from runner.policy.compiled import Compiled, compile_rule
 from runner.policy.facts import facts_of
+from runner.policy.index import Compiled, compile_rule
 from runner.policy.reading import TOOLS
 from runner.policy.trial import AnyMachine
 

@@ -145,7 +145,7 @@ def _hosts(globs: tuple[str, ...], *, certain: bool) -> OfCall:
 
 def command(found: Command, *, certain: bool) -> OfProgram:
     """Whether one program is what a rule's `command` says."""
-    tests: list[OfProgram] = [_named(found.programs, certain=certain)]
+    tests: list[OfProgram] = [named(found.programs, certain=certain)]
     if found.subcommands:
         tests.append(_subcommand(found.subcommands, certain=certain))
     there = has_flag if certain else may_have_flag
@@ -168,7 +168,8 @@ def command(found: Command, *, certain: bool) -> OfProgram:
     return lambda program: all(part(program) for part in rest)
 
 
-def _named(names: tuple[str, ...], *, certain: bool) -> OfProgram:
+def named(names: tuple[str, ...], *, certain: bool) -> OfProgram:
+    """Whether a program is one of these: names, paths, or globs of either."""
     placed = frozenset(name for name in names if "/" in name and patterns.is_literal(name))
     plain = frozenset(name for name in names if "/" not in name and patterns.is_literal(name))
     globs = [("/" in name, patterns.word(name)) for name in names if not patterns.is_literal(name)]

@@ -22,6 +22,7 @@ from runner.policy.book import (
     SecretRules,
 )
 from runner.policy.document import Document, Stated, canonical
+from runner.policy.index import compile_rule
 from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value, listed
 from runner.spec import fields
 from runner.spec.frontmatter import Place
@@ -299,7 +300,7 @@ def _book(
     )
     defaults = _defaults(documents, effective, paths, str(value("approvals.default") or OWN_GATE))
     decide = compiled.Decider(
-        [compiled.compile_rule(rule, home, order) for order, rule in enumerate(rules)], defaults, digest, home
+        [compile_rule(rule, home, order) for order, rule in enumerate(rules)], defaults, digest, home
     )
     sandboxed = {
         name: value(f"sandbox.{name}")

@@ -368,8 +368,11 @@ class Broken(str):
 
 
 def test_an_exception_inside_a_matcher_denies_and_names_the_rule() -> None:
-    text = rules("id: a, tool: write_file, effect: allow", "id: b, tool: write_file, paths: ['x/**'], effect: ask")
-    decision = book(text).decide(Facts(tool="write_file", writes=(Broken("y"),)))
+    text = rules(
+        "id: a, tool: write_file, effect: allow",
+        "id: b, tool: write_file, sandboxed: true, paths: ['x/**'], effect: ask",
+    )
+    decision = book(text).decide(Facts(tool="write_file", writes=(Broken("y"),), write_globs=("z*",), sandboxed=True))
     assert (decision.ruling, decision.rule, decision.place) == (DENY, "builtin:error", "user.yaml:5")
     assert "RuntimeError" in decision.reason
     assert "at rule b" in decision.reason
