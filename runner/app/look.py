@@ -257,6 +257,7 @@ def document(found: Picture) -> dict[str, object]:
              "total": one.total, "failures": list(one.failures)}
             for one in (state.checks.results if state.checks else ())
         ],
+        "sandbox": state.checks.sandbox if state.checks else "",
         "missing": list(gaps(found)),
         "warnings": list(found.warnings),
         "next": next_command(found),

@@ -291,5 +291,8 @@ def _verdict(found: Picture) -> Iterator[str]:
         yield f"check       {one.name}: {'passed' if one.score >= 1 else 'not passed'}{count}"
         for name in one.failures[:5]:
             yield f"              {name}"
+    if checks is not None and checks.sandbox:
+        walled = checks.sandbox not in {"none", "recorded"}
+        yield f"            reached {f'under {checks.sandbox}' if walled else 'without a sandbox'}"
     if checks is not None and checks.self_tested:
         yield "            self-tested: checkpoint 0 had no tests, the agent wrote those that count"
