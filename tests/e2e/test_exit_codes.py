@@ -49,6 +49,16 @@ def driving(runner, act) -> int:
         process.wait()
 
 
+def asks(runner) -> int:
+    """A policy asks about everything and waits for nobody."""
+    policy = runner.state.parent / "policy.yaml"
+    policy.write_text(
+        "apiVersion: runner/v1\nkind: Policy\nmetadata: {name: ask, owner: us}\nscope: user\n"
+        "default: ask\nunattended: {on_ask: stop}\n"
+    )
+    return loop(runner, "--policy", str(policy), replies=(WAITS, CLAIM))
+
+
 def stopped(runner):
     def act(process) -> int:
         assert runner("stop", "last").returncode == 0
@@ -122,6 +132,7 @@ SCENARIOS = {
     "iterations": (4, lambda r: loop(r, "-n", "1")),
     "stalled": (5, lambda r: loop(r, spec=STALLS)),
     "false claim": (6, lambda r: loop(r, spec=FALSE, replies=({"otherwise": True, "text": "COMPLETE"},))),
+    "nobody to ask": (7, asks),
     "billed above the hold": (8, overbilled),
     "runner stop": (9, stopped),
     "a bug": (70, bug),
