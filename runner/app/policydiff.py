@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from runner.policy.book import Rule, Rulebook
+from runner.policy.merge import shown
 
 # where a rule stands changes nothing of what it says
 _PLACES = ("place", "position", "layer", "match", "no_match")
@@ -82,4 +83,4 @@ def _gates(book: Rulebook) -> dict[str, str]:
 
 
 def _settings(book: Rulebook) -> dict[str, str]:
-    return {name: str(one.value) for name, one in book.settings.items()}
+    return {name: shown(name, one.value) for name, one in book.settings.items()}

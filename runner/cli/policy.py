@@ -141,7 +141,7 @@ def diff(
 ) -> int:
     """Show what one policy says otherwise than another.
 
-    Rules, gates and settings; what only stands elsewhere is no difference. Exit codes: 0 the same, 1 they differ.
+    Rules, gates and settings; what only stands elsewhere is no difference.
 
     Example:
       runner policy diff default overnight
@@ -157,7 +157,7 @@ def diff(
         document([asdict(one) for one in found])
     else:
         say(*(str(one) for one in found) if found else ("they say the same",))
-    return 1 if found else 0
+    return 0
 
 
 def schema() -> int:
@@ -191,10 +191,11 @@ def show(
     from runner.app.rules import here as loaded
     from runner.cli.here import here
     from runner.cli.output import document, say
+    from runner.policy.merge import shown
 
     book = loaded(os.environ, here(), policy=policy, org=org)
     if as_json:
-        settings = {name: {"value": str(one.value), "place": one.place} for name, one in book.settings.items()}
+        settings = {name: {"value": shown(name, one.value), "place": one.place} for name, one in book.settings.items()}
         rules = [{"id": one.id, "says": rule_text(one), "place": one.place, "layer": one.layer} for one in book.rules]
         layers = [str(one) for one in book.sources]
         document({"digest": book.digest, "layers": layers, "rules": rules, "settings": settings})
@@ -202,7 +203,7 @@ def show(
     say(f"policy {book.digest}", *(f"layer  {one}" for one in book.sources))
     say(*(f"rule   {one.id}: {rule_text(one)}  ({one.place or 'built in'})" for one in book.rules))
     if effective:
-        say(*(f"{name}: {one.value}  ({one.place or 'built in'})" for name, one in book.settings.items()))
+        say(*(f"{name}: {shown(name, one.value)}  ({one.place or 'built in'})" for name, one in book.settings.items()))
     say(*(f"note   {text}" for text in book.notes))
     return 0
 

@@ -26,7 +26,7 @@ from runner.policy.index import compile_rule
 from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value, listed
 from runner.spec import fields
 from runner.spec.frontmatter import Place
-from runner.values import Gate, Limits, Ruling
+from runner.values import Gate, Limits, Ruling, format_duration, format_usd
 
 T = TypeVar("T")
 
@@ -86,14 +86,16 @@ def _setting(name: str, stated: Stated, over: Stated | None, locked: Mapping[str
         _refuse(stated.at, name, f"locked by {_line(at)}")
     if over is not None:
         if SETTINGS[name].loosens(stated.value, over.value):
-            _refuse(stated.at, f"{name}: {shown(stated.value)}", f"{_line(over.at)} says {shown(over.value)}")
+            _refuse(
+                stated.at, f"{name}: {shown(name, stated.value)}", f"{_line(over.at)} says {shown(name, over.value)}"
+            )
     elif name in TOP_ONLY or (name in EMPTY_UNLESS_STATED and stated.value):
-        _refuse(stated.at, f"{name}: {shown(stated.value)}", "no layer above states it, and only the top one may")
+        _refuse(stated.at, f"{name}: {shown(name, stated.value)}", "no layer above states it, and only the top one may")
     elif name in BUILT_IN and SETTINGS[name].loosens(stated.value, BUILT_IN[name]):
         _refuse(
             stated.at,
-            f"{name}: {shown(stated.value)}",
-            f"where the layers above say nothing it is {shown(BUILT_IN[name])}",
+            f"{name}: {shown(name, stated.value)}",
+            f"where the layers above say nothing it is {shown(name, BUILT_IN[name])}",
         )
 
 
@@ -176,8 +178,18 @@ def _top(above: Sequence[Sequence[Document]]) -> str:
     return f"{above[0][0].source.path}:1"
 
 
-def shown(value: Value) -> str:
-    """A setting's value as people write it."""
+def shown(name: str, value: Value) -> str:
+    """A setting's value as people read it."""
+    match value:
+        case int() if name.endswith(".usd"):
+            return format_usd(value)
+        case int() if SETTINGS[name].words == "a duration":
+            return format_duration(value)
+        case _:
+            return _words(value)
+
+
+def _words(value: Value) -> str:
     many = listed(value)
     match value:
         case bool():
@@ -185,7 +197,7 @@ def shown(value: Value) -> str:
         case Egress():
             return value.host if value.ports == (443,) else f"{value.host}:{','.join(map(str, value.ports))}"
         case _:
-            return f"[{', '.join(map(shown, many))}]" if many or value == () else str(value)
+            return f"[{', '.join(map(_words, many))}]" if many or value == () else str(value)
 
 
 def _joined(name: str, stated: Stated, before: Stated | None) -> Stated:

@@ -176,7 +176,7 @@ def project(text: str, name: str = "policies/p.yaml") -> dict[str, bytes]:
         (
             "budgets: {per_run: {usd: 5}}\n",
             "budgets: {per_run: {usd: 6}}\n",
-            "p.yaml:5:21: budgets.per_run.usd: 6000000000 loosens",
+            "p.yaml:5:21: budgets.per_run.usd: $6.0000 loosens",
         ),
         (
             "shell: {opaque: ask}\n",
