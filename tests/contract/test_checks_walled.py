@@ -14,7 +14,7 @@ from runner.app.setup import run_setup
 from runner.checks import SpecChecks
 from runner.events.facts import SetupFinished
 from runner.ports import Interrupt, Verdict
-from runner.sandbox import bubblewrap, places
+from runner.sandbox import places
 from runner.sandbox.enclosure import Enclosure
 from runner.sandbox.plan import Plan
 from runner.sandbox.proxy import Destination
@@ -23,11 +23,9 @@ from runner.sandbox.walls import BUBBLEWRAP, Backend
 from runner.secrets import Vault
 from runner.spec.model import Check, Service, Spec
 from runner.workspace import ShadowWorkspace
+from tests.contract.walled import BWRAP, needs_bubblewrap
 
-PROGRAM = bubblewrap.find(os.environ.get("PATH", os.defpath), outside=Path("/nowhere"))
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None or bubblewrap.trouble(PROGRAM) != "", reason="needs bubblewrap: apt install bubblewrap"
-)
+pytestmark = needs_bubblewrap
 ENV = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}/usr/bin{os.pathsep}/bin", "HOME": "/home/somebody"}
 
 
@@ -44,7 +42,7 @@ class Bench:
         home = Path(ENV["HOME"])
         return Enclosure(
             name=BUBBLEWRAP,
-            backend=Backend(name=BUBBLEWRAP, program=PROGRAM),
+            backend=Backend(name=BUBBLEWRAP, program=BWRAP),
             plan=lambda: Plan(
                 workspace=self.root,
                 user_home=home,
