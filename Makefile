@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 VENV_WORKS := $(shell grep -qsF ' $(CURDIR)/.venv' .venv/pyvenv.cfg && $(BIN)/python -c \
 	'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help demo docs test lint types mypy basedpyright contracts pytest soak soak-crash soak-spend soak-providers bench clean always
+.PHONY: help demo docs test lint types mypy basedpyright contracts pytest test-sandbox soak soak-crash soak-spend soak-providers bench clean always
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ contracts: .venv/.dev  ## who may import whom
 
 pytest: .venv/.dev  ## the tests alone (some of them: make pytest PYTEST_ARGS=tests/unit)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+test-sandbox: .venv/.dev  ## ways out of the sandbox, as root and as an ordinary user; installs bubblewrap, skips nothing
+	@command -v bwrap >/dev/null || { apt-get update -q && apt-get install -qy bubblewrap; } || dnf install -qy bubblewrap
+	RUNNER_TEST_SANDBOX=must $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/sandbox tests/contract/test_walls_bubblewrap.py $(PYTEST_ARGS)
+	$(BIN)/python -m tests.sandbox.evidence
 
 docs: .venv/.core  ## make anew what is generated: reference, man page, completion, the demo's picture
 	$(BIN)/python docs/commands.py

@@ -57,11 +57,11 @@ def _reaches(program: str) -> bool:
     if os.geteuid() != 0:
         return True
     # by way of a shell: setpriv itself still executes with root's rights
-    words = [*_as(STRANGER), "/bin/sh", "-c", '"$0" -I -c ""', program]
+    words = [*as_user(STRANGER), "/bin/sh", "-c", '"$0" -I -c ""', program]
     return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
 
-def _as(uid: int) -> list[str]:
+def as_user(uid: int) -> list[str]:
     return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"] if os.geteuid() == 0 and uid else []
 
 
@@ -86,13 +86,19 @@ def results(backend: str, *, root: bool, abi: int = 0, names: tuple[str, ...] = 
         shutil.copytree(ROOT / "runner", code / "runner", ignore=ignored)
         shutil.copytree(ROOT / "tests/sandbox", code / "tests/sandbox", ignore=ignored)
         scene.mkdir()
+        (where / "tmp").mkdir()
         shutil.copytree(code / "runner/sandbox", scene / "code/runner/sandbox")
-        _open_to_all(where, uid)
+        open_to_all(where, uid)
         words = ["-m", "tests.sandbox.driver", str(scene), backend, run_as, str(abi), *names]
         done = subprocess.run(
-            [*_as(uid), interpreter(), *words],
+            [*as_user(uid), interpreter(), *words],
             cwd=code,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PATH": os.environ["PATH"],
+                "TMPDIR": str(where / "tmp"),
+                "PYTHONPATH": str(code),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             capture_output=True,
             text=True,
             timeout=120,
@@ -103,8 +109,13 @@ def results(backend: str, *, root: bool, abi: int = 0, names: tuple[str, ...] = 
         return found
 
 
-def _open_to_all(where: Path, uid: int) -> None:
-    for path in where.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-        if os.geteuid() == 0:
-            os.chown(path, uid, uid)
+def open_to_all(where: Path, uid: int) -> None:
+    """Give a directory to a user, for all to read; what links in it lead to is left alone."""
+    for above, folders, files in os.walk(where):
+        for name in (*folders, *files):
+            path = Path(above, name)
+            if path.is_symlink():
+                continue
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            if os.geteuid() == 0:
+                os.chown(path, uid, uid, follow_symlinks=False)

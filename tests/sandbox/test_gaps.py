@@ -1,0 +1,38 @@
+"""What the fallback leaves open is said in the documentation and at the start, in the same words."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.sandbox.gaps import GAPS, said
+from tests.sandbox.machine import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "sandbox.md"
+
+
+def test_the_documented_table_is_the_one_that_is_tested() -> None:
+    table = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ") and "`" in line]
+    documented = {
+        tuple(cell.strip() for cell in line.strip("|").split("|"))[:2] for line in table if line.count("|") == 4
+    }
+    assert documented >= {(gap.text, ", ".join(f"`{row}`" for row in gap.rows)) for gap in GAPS}
+
+
+@pytest.mark.parametrize(
+    ("own", "abi", "has", "lacks"),
+    [
+        (True, 7, "chmod", "signals"),
+        (True, 5, "signals", "nothing"),
+        (False, 7, ".env", "chmod"),
+        (True, 3, "signals", "TCP"),
+    ],
+)
+def test_what_is_said_depends_on_the_user_and_the_kernel(own: bool, abi: int, has: str, lacks: str) -> None:
+    text = said("landlock", own=own, abi=abi)
+    assert text.startswith("not stopped: ")
+    assert has in text
+    assert lacks not in text
+
+
+def test_nothing_is_said_of_bubblewrap() -> None:
+    assert said("bubblewrap", own=True, abi=7) == ""
