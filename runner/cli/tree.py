@@ -34,6 +34,7 @@ COMMANDS = {
     "checkpoints": Listed("checkpoints", "List a run's checkpoints: when, why, what changed."),
     "diff": Listed("checkpoints", "Show what changed between two checkpoints of a run."),
     "log": Listed("log", "Print every step of a run, or check that its log is whole."),
+    "audit": Listed("audit", "Check that the record is whole, and write it out for auditors."),
     "where": Listed("where", "List everything runner owns on this machine, with sizes."),
     "clean": Listed("where", "Remove old ended runs, or everything; list first, and ask."),
     "rollback": Listed("rollback", "Set a run's workspace back to a checkpoint, byte by byte."),
@@ -57,7 +58,7 @@ COMMANDS = {
 # How `runner --help` lists them. What is named here and not above is not shown; what is in no group comes last.
 GROUPS = {
     "Run": ("init", "spec", "loop", "resume", "stop", "allow-starts"),
-    "Look": ("runs", "show", "watch", "top", "log", "checkpoints", "diff"),
+    "Look": ("runs", "show", "watch", "top", "log", "audit", "checkpoints", "diff"),
     "Take over, or take back": ("apply", "export", "rollback", "record"),
     "Bounds": ("budget", "policy", "protect", "approvals"),
     "This machine": ("config", "models", "prices", "doctor", "where", "clean", "completion", "help"),

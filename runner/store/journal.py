@@ -45,10 +45,10 @@ class RunRow:
 _RUN = "SELECT id, spec_key, workspace, created_at, epoch, head_seq, head_hash, summary FROM run"
 
 
-def runs(database: Database) -> list[RunRow]:
-    """Every run that was not cleaned away, newest first."""
+def runs(database: Database, *, forgotten: bool = False) -> list[RunRow]:
+    """Every run, newest first; one that was cleaned away only where `forgotten` ones are wanted too."""
     every = (_run_row(row) for row in database.query(f"{_RUN} ORDER BY created_at DESC, id DESC"))
-    return [row for row in every if not row.summary.get("cleaned")]
+    return [row for row in every if forgotten or not row.summary.get("cleaned")]
 
 
 def find_run(database: Database, name: str) -> RunRow:
