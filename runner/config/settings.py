@@ -25,6 +25,7 @@ T = TypeVar("T")
 VARIABLES: Mapping[str, str] = {
     "RUNNER_CONFIG": "The user's configuration file, in place of the platform's.",
     **{key.variable: key.about for key in KEYS.values() if key.variable},
+    "RUNNER_ORG_POLICIES": "A directory whose policies are added to those of /etc/runner/policies.",
     "RUNNER_PLAIN": "Set to 1: lines instead of the live view.",
     "OPENAI_BASE_URL": "Another server that speaks OpenAI's Chat Completions.",
     "ANTHROPIC_BASE_URL": "Another server that speaks Anthropic's Messages.",
