@@ -9,8 +9,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.contract.walled import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
