@@ -110,10 +110,11 @@ def furnish(home: Path, env: Mapping[str, str]) -> None:
     # a command of an earlier run may have left a link under any name
     with tempfile.NamedTemporaryFile("w", dir=home, delete=False, encoding="utf-8") as file:
         file.writelines(lines)
+    made = Path(file.name)
     try:
-        os.replace(file.name, home / ".gitconfig")  # noqa: PTH105 - no link is followed
+        made.replace(home / ".gitconfig")
     except OSError:  # a directory of that name, made by a command: git goes without
-        os.unlink(file.name)  # noqa: PTH108
+        made.unlink()
 
 
 def _whole(name: str) -> bool:

@@ -28,7 +28,7 @@ MOST = 1_000
 """Read-only and hidden paths inside writable directories: each mount makes the next slower, a thousand take half a
 second. What is left over is not held, only noticed: the hidden and the first said come first."""
 _PROBE_S = 10
-_EMPTY = Path(runner.__file__).with_name("py.typed")
+EMPTY = Path(runner.__file__).with_name("py.typed")
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - the sandbox's own
 
 
@@ -97,7 +97,8 @@ def find(path: str, *, outside: Path) -> Path | None:
 def trouble(program: Path) -> str:
     """Why it cannot build walls here, in its own words; "" where it can."""
     namespaces = ("--unshare-all", "--as-pid-1", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
-    argv = (str(program), *namespaces, "--perms", "0700", "--size", "4096", "--tmpfs", "/tmp", "/bin/true")  # noqa: S108
+    options = ("--perms", "0700", "--size", "4096", "--tmpfs", str(_TEMPORARY[0]))
+    argv = (str(program), *namespaces, *options, "/bin/true")
     try:
         done = subprocess.run(
             argv, env={}, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_S, check=False
@@ -113,7 +114,7 @@ def _words(mount: Mount, size: int) -> list[str]:
         perms = "0700" if mount.path not in _TEMPORARY else "1777"
         return ["--perms", perms, "--size", str(size), "--tmpfs", str(mount.path)]
     if mount.kind == "--empty":
-        return ["--ro-bind", str(_EMPTY), str(mount.path)]
+        return ["--ro-bind", str(EMPTY), str(mount.path)]
     return [mount.kind, str(mount.source), str(mount.path)]
 
 

@@ -326,10 +326,6 @@ class Watch:
             if _LINUX and name in self.most:
                 resource.prlimit(0, number, (self.most[name], self.most[name]))
 
-    def began(self) -> None:
-        """A command was asked for."""
-        self.pause = WATCH_S if self.most else None
-
     def look(self) -> str:
         """What is used beyond the limits, "" when nothing is; rests when no command runs."""
         pids = _others() if os.getpid() == 1 else list(children_of(os.getpid()))
@@ -438,18 +434,13 @@ def main() -> None:
                 os._exit(0)
         for handle in handles:
             os.close(handle)
-        watch.began()
+        watch.pause = WATCH_S if watch.most else None
 
 
 def end_all() -> None:
-    """End every command at once. Behind walls of its own process namespace, the end of this process does it as well."""
+    """End every command at once; the first process of a namespace does it by its own end."""
     give_up = time.monotonic() + LEFT_GRACE_S
-    while time.monotonic() < give_up:
-        if os.getpid() == 1:
-            send_signal(-1, signal.SIGKILL)
-        found = _others() if os.getpid() == 1 else children_of(os.getpid())
-        if not found:
-            return
+    while os.getpid() != 1 and (found := children_of(os.getpid())) and time.monotonic() < give_up:
         for pid in found:
             send_signal(pid, signal.SIGKILL)
 

@@ -204,4 +204,4 @@ def test_links_to_programs_bring_what_they_lead_to(tmp_path):
 
 
 def test_the_file_that_stands_for_hidden_ones_is_empty():
-    assert bubblewrap._EMPTY.read_bytes() == b""
+    assert bubblewrap.EMPTY.read_bytes() == b""
