@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar
 
-import msgspec
-
-from runner.policy import compiled, floor, patterns
-from runner.policy.book import (
-    Effective,
-    Egress,
-    NetworkRules,
-    PathRules,
-    Rule,
-    Rulebook,
-    SandboxRules,
-    SecretRules,
-)
-from runner.policy.document import Document, Stated, canonical
-from runner.policy.index import compile_rule
+from runner.policy import patterns
+from runner.policy.book import Egress, Rule, Rulebook
+from runner.policy.compiled import LAYERS
+from runner.policy.document import Document, Stated
+from runner.policy.effective import OWN_GATE, line, rulebook
 from runner.policy.settings import BUILT_IN, EMPTY_UNLESS_STATED, SETTINGS, TOP_ONLY, Value, listed
 from runner.spec import fields
 from runner.spec.frontmatter import Place
-from runner.values import Gate, Limits, Ruling, format_duration, format_usd
+from runner.values import Gate, Ruling, format_duration, format_usd
 
 T = TypeVar("T")
-
-OWN_GATE = "builtin:yes"
-"""The gate of a question whose policy names none."""
 
 
 def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
     """The rulebook of these files (one at least). Raises ConfigError that names both lines for each loosening."""
-    ordered = sorted(documents, key=lambda each: compiled.LAYERS.index(each.source.layer))
+    ordered = sorted(documents, key=lambda each: LAYERS.index(each.source.layer))
     layers = [list(group) for _, group in groupby(ordered, key=lambda each: each.source.layer)]
     faults = fields.Faults()
     settings: dict[str, Stated] = {}
@@ -51,8 +37,7 @@ def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
         _unique(ordered)
     faults.end()
     gates = _gates(layers, settings)
-    digest = hashlib.sha256((text := canonical(ordered)).encode()).hexdigest()
-    return _book(ordered, settings, gates, digest=digest, text=text, home=home)
+    return rulebook(ordered, settings, gates, home=home)
 
 
 # ---- tightening ------------------------------------------------------------------------------------------
@@ -73,7 +58,7 @@ def _tightens(document: Document, upper: Mapping[str, Stated], above: Sequence[S
     lock = _locking("rules", locked)
     if document.rules and lock is not None:
         with faults:
-            _refuse(document.rule_places[0], "rules", f"locked by {_line(lock)}")
+            _refuse(document.rule_places[0], "rules", f"locked by {line(lock)}")
     allowed = _delegated(above)
     for rule, at in zip(document.rules, document.rule_places, strict=True):
         with faults:
@@ -83,11 +68,11 @@ def _tightens(document: Document, upper: Mapping[str, Stated], above: Sequence[S
 
 def _setting(name: str, stated: Stated, over: Stated | None, locked: Mapping[str, Place]) -> None:
     if (at := _locking(name, locked)) is not None:
-        _refuse(stated.at, name, f"locked by {_line(at)}")
+        _refuse(stated.at, name, f"locked by {line(at)}")
     if over is not None:
         if SETTINGS[name].loosens(stated.value, over.value):
             _refuse(
-                stated.at, f"{name}: {shown(name, stated.value)}", f"{_line(over.at)} says {shown(name, over.value)}"
+                stated.at, f"{name}: {shown(name, stated.value)}", f"{line(over.at)} says {shown(name, over.value)}"
             )
     elif name in TOP_ONLY or (name in EMPTY_UNLESS_STATED and stated.value):
         _refuse(stated.at, f"{name}: {shown(name, stated.value)}", "no layer above states it, and only the top one may")
@@ -116,12 +101,12 @@ def _rule(
     default = upper.get("default")
     if default is not None and default.value == "deny":
         _refuse(
-            at, f"the rule '{rule.id}' allows", f"{_line(default.at)} says default: deny, and only ask can be delegated"
+            at, f"the rule '{rule.id}' allows", f"{line(default.at)} says default: deny, and only ask can be delegated"
         )
     barred = [tool for tool in rule.tools if not any(covers(glob, tool) for glob in tools or ())]
     if barred:
         told = (
-            f"{_line(where)} delegates {', '.join(tools or ()) or 'no tool'}"
+            f"{line(where)} delegates {', '.join(tools or ()) or 'no tool'}"
             if where
             else f"{_top(above)} delegates no tool"
         )
@@ -168,10 +153,6 @@ def _locking(name: str, locked: Mapping[str, Place]) -> Place | None:
 
 def _refuse(at: Place, what: str, why: str) -> None:
     raise at.error(f"{what} loosens the policy above it: {why}", hint="a lower layer may only tighten: leave it out")
-
-
-def _line(at: Place | None) -> str:
-    return "" if at is None else f"{at.path}:{at.line}"
 
 
 def _top(above: Sequence[Sequence[Document]]) -> str:
@@ -229,7 +210,7 @@ def _unique(documents: Sequence[Document]) -> None:
 
 
 def _twice(at: Place, what: str, name: str, first: Place) -> None:
-    raise at.error(f"the {what} '{name}' is there already, at {_line(first)}", hint="give it another id")
+    raise at.error(f"the {what} '{name}' is there already, at {line(first)}", hint="give it another id")
 
 
 # ---- gates -----------------------------------------------------------------------------------------------
@@ -276,149 +257,3 @@ def _known(name: str, names: Mapping[str, T], what: str, at: Place) -> T:
         hint = fields.meant(name, known) if known else f"name it under approvals.{what}s"
         raise at.error(f"unknown {what} {name!r}", hint=hint)
     return names[name]
-
-
-# ---- the book --------------------------------------------------------------------------------------------
-
-
-def _book(
-    documents: Sequence[Document],
-    settings: Mapping[str, Stated],
-    gates: Mapping[str, Gate],
-    *,
-    digest: str,
-    text: str,
-    home: str,
-) -> Rulebook:
-    def value(name: str) -> Value:
-        stated = settings.get(name)
-        return BUILT_IN.get(name) if stated is None else stated.value
-
-    def whole(name: str) -> int | None:
-        return msgspec.convert(value(name), int | None)
-
-    def texts(name: str) -> tuple[str, ...]:
-        return msgspec.convert(value(name) or (), tuple[str, ...])
-
-    effective = {
-        name: Effective(value(name), _line(settings[name].at) if name in settings else "")
-        for name in SETTINGS
-        if name in settings or name in BUILT_IN
-    }
-    rules = (*floor.RULES, *(rule for document in documents for rule in document.rules))
-    paths = PathRules(
-        deny_write=tuple(dict.fromkeys((*floor.DENY_WRITE, *texts("paths.deny_write")))),
-        deny_read=texts("paths.deny_read"),
-    )
-    defaults = _defaults(documents, effective, paths, str(value("approvals.default") or OWN_GATE))
-    decide = compiled.Decider(
-        [compile_rule(rule, home, order) for order, rule in enumerate(rules)], defaults, digest, home
-    )
-    sandboxed = {
-        name: value(f"sandbox.{name}")
-        for name in ("backends", "run_as", "caches")
-        if value(f"sandbox.{name}") is not None
-    }
-    sizes = {key: whole(f"sandbox.{name}") for name, key in _SIZES.items()}
-    return Rulebook(
-        digest=digest,
-        canonical=text,
-        sources=tuple(document.source for document in documents),
-        rules=rules,
-        gates=gates,
-        default=Ruling(str(value("default"))),
-        opaque=str(value("shell.opaque")),
-        on_ask=str(value("unattended.on_ask")),
-        asks_per_hour=whole("approvals.asks_per_hour"),
-        limits=Limits(**{field: whole(f"budgets.per_run.{key}") for key, field in _LIMITS.items()}),
-        per_step_usd=whole("budgets.per_step.usd"),
-        per_step_s=whole("budgets.per_step.wall"),
-        stall_iterations=whole("stall.window"),
-        stall_min_gain=msgspec.convert(value("stall.min_gain"), float | None),
-        repeat_limit=whole("stall.repeat_action_limit"),
-        sandbox=msgspec.convert(
-            {
-                **sandboxed,
-                **sizes,
-                "required": value("sandbox.required"),
-                "accept_unsandboxed": value("sandbox.accept_unsandboxed"),
-                "caches_writable": value("sandbox.caches_writable"),
-                "read_only": value("sandbox.mode") == "read-only",
-            },
-            SandboxRules,
-        ),
-        network=NetworkRules(egress=_reach(value("network.egress")), setup=_reach(value("network.setup"))),
-        paths=paths,
-        secrets=SecretRules(
-            env_pass=None if value("secrets.env_pass") is None else texts("secrets.env_pass"),
-            redact=texts("secrets.redact"),
-            in_args=Ruling(str(value("secrets.on_secret_in_args"))),
-        ),
-        settings=effective,
-        decider=decide,
-        tests=tuple(test for document in documents for test in document.tests),
-        notes=_notes(effective),
-    )
-
-
-_LIMITS = {
-    "usd": "usd",
-    "tokens": "tokens",
-    "calls": "calls",
-    "iterations": "iterations",
-    "steps": "steps",
-    "wall": "duration_s",
-}
-_SIZES = {
-    "memory": "memory",
-    "processes": "processes",
-    "file_size": "file_size",
-    "cpu": "cpu_s",
-    "max_disk": "max_disk",
-}
-
-
-def _reach(value: Value) -> tuple[Egress, ...]:
-    return tuple(each for each in listed(value) if isinstance(each, Egress))
-
-
-def _defaults(
-    documents: Sequence[Document], effective: Mapping[str, Effective], paths: PathRules, gate: str
-) -> compiled.Defaults:
-    def place(name: str) -> compiled.Place:
-        at = effective[name].place
-        layer = next((each.source.layer for each in documents if at.startswith(f"{each.source.path}:")), "floor")
-        return compiled.Place(name, at, layer)
-
-    places = {
-        f"paths.deny_write {glob}": compiled.Place("builtin:deny-write", "", "floor") for glob in floor.DENY_WRITE
-    }
-    for document in documents:
-        for key, globs in (("paths.deny_write", paths.deny_write), ("paths.deny_read", paths.deny_read)):
-            stated = document.settings.get(key)
-            for glob in globs if stated is not None else ():
-                if stated is not None and glob in listed(stated.value):
-                    places.setdefault(f"{key} {glob}", compiled.Place(key, _line(stated.at), document.source.layer))
-    return compiled.Defaults(
-        default=Ruling(str(effective["default"].value)),
-        default_at=place("default"),
-        opaque=str(effective["shell.opaque"].value),
-        opaque_at=place("shell.opaque"),
-        in_args=Ruling(str(effective["secrets.on_secret_in_args"].value)),
-        in_args_at=place("secrets.on_secret_in_args"),
-        gate=gate,
-        paths=paths,
-        path_places=places,
-    )
-
-
-def _notes(effective: Mapping[str, Effective]) -> tuple[str, ...]:
-    told = {
-        "audit.sign": "the journal is not signed here: sign what `runner audit export` writes",
-        "audit.anchor": "heads of the chain are not sent anywhere by itself: send what `runner audit verify` prints",
-    }
-    return tuple(
-        f"{effective[name].place}: {name}: {text}"
-        for name, text in told.items()
-        if name in effective and effective[name].value not in {"none", ()}
-    )

@@ -7,6 +7,7 @@ from runner.policy.facts import Facts, Program
 from runner.policy.merge import merge
 from runner.values import Ruling
 
+HOME = "/home/me"
 HEAD = "apiVersion: runner/v1\nkind: Policy\n"
 ALLOW, ASK, DENY = Ruling.ALLOW, Ruling.ASK, Ruling.DENY
 
@@ -14,7 +15,7 @@ ALLOW, ASK, DENY = Ruling.ALLOW, Ruling.ASK, Ruling.DENY
 def book(*texts: str):
     layers = ("org", "extra", "user", "project")[-len(texts) :] if len(texts) > 1 else ("user",)
     return merge(
-        [parse(HEAD + text, f"{layer}.yaml", layer) for layer, text in zip(layers, texts, strict=True)], home="/home/me"
+        [parse(HEAD + text, f"{layer}.yaml", layer) for layer, text in zip(layers, texts, strict=True)], home=HOME
     )
 
 
@@ -203,7 +204,7 @@ def test_paths_match_any_for_a_deny_and_all_for_an_allow() -> None:
     assert ruling(text, Facts(tool="write_file", writes=("src/a.py",), write_globs=("src/*",))) is DENY
 
 
-@pytest.mark.parametrize("path", ["/home/me/.ssh/id", "/root/.ssh/id", "/home/other/.ssh/id", "~/.ssh/id"])
+@pytest.mark.parametrize("path", [f"{home}/.ssh/id" for home in ("~", "/root", "/home/other", HOME)])
 def test_a_home_is_anybodys_home(path: str) -> None:
     assert (
         ruling(
