@@ -248,7 +248,7 @@ def built(root: Path, run_as: str) -> Generator[Scene]:
             )  # fmt: skip
             outside.unix(f"\0{in_memory.name}")
             outside.unix(str(scene.outside / "socket"))
-            outside.unix(str(scene.state / "approvals.sock"))
+            outside.unix(str(scene.state / "approvals" / "socket"))
             outside.call(scene.address, ports["listen"])
             outside.call(scene.address, ports["listen-odd"])
             yield scene

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,32 +82,52 @@ def results(backend: str, *, root: bool, abi: int = 0, names: tuple[str, ...] = 
     run_as = NOBODY if root and backend == "landlock" else ""
     uid = 0 if root else STRANGER
     with place() as where:
-        code, scene = where / "code", where / "scene"
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "runner", code / "runner", ignore=ignored)
-        shutil.copytree(ROOT / "tests/sandbox", code / "tests/sandbox", ignore=ignored)
-        scene.mkdir()
-        (where / "tmp").mkdir()
+        code, scene = _copied(where), where / "scene"
         shutil.copytree(code / "runner/sandbox", scene / "code/runner/sandbox")
-        open_to_all(where, uid)
-        words = ["-m", "tests.sandbox.driver", str(scene), backend, run_as, str(abi), *names]
-        done = subprocess.run(
-            [*as_user(uid), interpreter(), *words],
-            cwd=code,
-            env={
-                "PATH": os.environ["PATH"],
-                "TMPDIR": str(where / "tmp"),
-                "PYTHONPATH": str(code),
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        found: dict[str, tuple[bool, str]] = json.loads(
+            _output(where, uid, "tests.sandbox.driver", str(scene), backend, run_as, str(abi), *names)
         )
-        assert done.returncode == 0, done.stderr
-        found: dict[str, tuple[bool, str]] = json.loads(done.stdout)
         return found
+
+
+# What a story found is whatever it found: each test knows its own.
+def told(story: str) -> Any:
+    """What came out of a story of `held`, told by an ordinary user behind Landlock."""
+    with place() as where:
+        _copied(where)
+        return json.loads(_output(where, STRANGER, "tests.sandbox.held", str(where / "scene"), story))
+
+
+def _copied(where: Path) -> Path:
+    """The code, beside an empty `scene` and a `tmp`."""
+    code = where / "code"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "runner", code / "runner", ignore=ignored)
+    shutil.copytree(ROOT / "tests/sandbox", code / "tests/sandbox", ignore=ignored)
+    for name in ("scene", "tmp"):
+        (where / name).mkdir()
+    return code
+
+
+def _output(where: Path, uid: int, *words: str) -> str:
+    """What a module of these tests prints, run by a user to whom all of it is given."""
+    open_to_all(where, uid)
+    done = subprocess.run(
+        [*as_user(uid), interpreter(), "-m", *words],
+        cwd=where / "code",
+        env={
+            "PATH": os.environ["PATH"],
+            "TMPDIR": str(where / "tmp"),
+            "PYTHONPATH": str(where / "code"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def open_to_all(where: Path, uid: int) -> None:

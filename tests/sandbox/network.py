@@ -77,7 +77,7 @@ def connect_abstract(scene: Scene) -> str:
 
 @attempt("answers the socket that approvals are given by")
 def connect_approvals(scene: Scene) -> str:
-    return _ask(socket.SOCK_STREAM, str(scene.state / "approvals.sock"))
+    return _ask(socket.SOCK_STREAM, str(scene.state / "approvals" / "socket"))
 
 
 @attempt("listens where others can reach it", lambda _, printed: "was reached" in printed)
