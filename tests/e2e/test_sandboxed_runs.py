@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from runner.models.recording import Recording
+from runner.sandbox import leftovers
 from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Script
-from tests.contract.walled import needs_bubblewrap
+from tests.contract.walled import eventually, needs_bubblewrap
 from tests.e2e.terminal import Terminal, runner_command
 
 DONE = {"otherwise": True, "text": "That is all.\n<promise>COMPLETE</promise>"}
@@ -111,6 +112,23 @@ def test_what_uses_too_much_is_ended_and_the_model_is_told_why(runner, tmp_path)
     done = runner("loop", "spec.md", "--model", model, "--policy", str(policy))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of memory in use" in outputs(runner)[0]
+
+
+@needs_bubblewrap
+def test_nothing_outlives_a_runner_that_is_killed(runner):
+    runner.env["RUNNER_SANDBOX"] = "bubblewrap"
+    runner.write("spec.md", "# Work\n\nDo it.\n")
+    away = "setsid env -i sleep 300 & setsid sh -c 'trap : TERM; sleep 301' & kill -9 $PPID; sleep 302"
+    model = runner.recording(shell(f"echo > begun; {away}"), DONE)
+    process = runner.start("loop", "spec.md", "--model", model)
+    try:
+        assert eventually((runner.cwd / "begun").exists, 60)
+        below = leftovers.descendants(process.pid)
+        assert len(below) > 2
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert eventually(lambda: not any(map(leftovers.start_ticks, below)), 6)
 
 
 @ROOT_ONLY
