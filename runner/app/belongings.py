@@ -23,6 +23,7 @@ _FOLDERS = {
     "runs": "logs and long outputs of runs",
     "workspaces": "checkpoints, one git directory for each workspace",
     "worktrees": "working copies of runs with --worktree",
+    "approvals": "what `runner approvals serve` keeps: its key, its socket",
 }
 _DATABASE = "runner."
 
@@ -139,6 +140,10 @@ def forget_all(state: State) -> tuple[Path, ...]:
             holder = holder_of(place / "lease")
             msg = f"run {place.name} is driven by another process{f' (pid {holder})' if holder else ''}"
             raise BusyError(msg, hint="nothing was removed; `runner stop --all` stops every run")
+    if is_held(state.approvals / "lease"):
+        raise BusyError(
+            "approvals are served from here", hint="nothing was removed; end `runner approvals serve` first"
+        )
     # the database last: a crash on the way leaves something that the same command removes
     for path in sorted(_within(state.root), key=lambda path: (path.name.startswith(_DATABASE), path.name)):
         _remove(path)

@@ -148,7 +148,7 @@ def halt_all(
     clerk, blocking = _Clerk(opened, "all"), _Blocking()
 
     def block(access: drive.Access) -> None:
-        halted.halt(access.database, by=by, why=why, at=SystemClock().now())
+        halted.halt(access.database, by=by, why=why, now=SystemClock().now)
         blocking.done.set()
 
     clerk.give(blocking, block)

@@ -18,6 +18,11 @@ class State:
     def database(self) -> Path:
         return self.root / "runner.db"
 
+    @property
+    def approvals(self) -> Path:
+        """What a server of approvals keeps: see `runner.app.serving`."""
+        return self.root / "approvals"
+
     def open(self, *, create: bool = True) -> Database:
         """Open the database. Raises StateError (exit 73)."""
         return Database(self.database, create=create)

@@ -54,12 +54,13 @@ class Place:
 
 def socket_of(state: State) -> Path:
     """Where the socket is unless somebody says otherwise."""
-    return state.root / "approvals.sock"
+    return state.approvals / "socket"
 
 
 def key_of(state: State) -> LinkKey:
-    """The key of links."""
-    return key_at(state.root / "approvals.key")
+    """The key of links; made if there is none."""
+    state.approvals.mkdir(mode=0o700, exist_ok=True)
+    return key_at(state.approvals / "key")
 
 
 class _Links(ThreadingHTTPServer):
@@ -111,7 +112,7 @@ def serving(
 ) -> Generator[Served]:
     """Serve both doors while the block runs. Raises BusyError (75) where another one serves this state directory."""
     with ExitStack() as held:
-        lease = Lease(access.state.root / "approvals.lease", "the server of approvals")
+        lease = Lease(access.state.approvals / "lease", "the server of approvals")
         held.callback(lease.release)
         key = key_of(access.state)
         answers = Answers(access.database)

@@ -19,8 +19,9 @@ def asked(state: State) -> StopReason | None:
             return StopReason(kind=StopKind.TERMINATED, rule="terminate", detail="SIGTERM")
         case ask if ask.by == "new":
             return StopReason(kind=StopKind.ABANDONED, rule="new", detail="a new run was started with --new")
-        case _:
-            return StopReason(kind=StopKind.OPERATOR, rule="operator", detail="runner stop")
+        case ask:
+            detail = "runner stop --all" if ask.by == "all" else "runner stop"
+            return StopReason(kind=StopKind.OPERATOR, rule="operator", detail=detail)
 
 
 def bounds(state: State) -> StopReason | None:

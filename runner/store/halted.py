@@ -7,6 +7,7 @@ after it. Whoever cannot read it does nothing: the error ends the transaction.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -51,11 +52,14 @@ def history(database: Database) -> list[Halt]:
     return [_halt(row) for row in database.query(f"{_EVERY} ORDER BY id")]
 
 
-def halt(database: Database, *, by: str, why: str, at: Ms) -> None:
-    """Block every start, durably; where they are blocked already the first word stays."""
+def halt(database: Database, *, by: str, why: str, now: Callable[[], Ms]) -> None:
+    """Block every start, durably; where they are blocked already the first word stays.
+
+    The time is asked for inside the transaction: what began before it has an earlier one.
+    """
     with database.transaction(durable=True) as tx:
         if halted(tx) is None:
-            tx.execute('INSERT INTO halted (at, "by", why) VALUES (?, ?, ?)', (at, by, why))
+            tx.execute('INSERT INTO halted (at, "by", why) VALUES (?, ?, ?)', (now(), by, why))
 
 
 def lift(database: Database, *, by: str, at: Ms) -> Halt | None:

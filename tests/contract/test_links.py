@@ -54,7 +54,7 @@ def test_links_that_are_forged_late_or_for_something_else_answer_nothing(waiting
     good = waiting.link()
     payload, _, signature = good.partition(".")
     other = key_at(waiting.state.root / "other.key")
-    read = key_at(waiting.state.root / "approvals.key").read(good)
+    read = key_at(waiting.state.approvals / "key").read(good)
     bad = {
         "no signature": payload,
         "another payload": f"{payload[:-2]}xx.{signature}",

@@ -34,7 +34,7 @@ def start(number: int = 1) -> StartTool:
 def test_no_call_leaves_and_no_tool_starts_after_the_switch(database: Database):
     one, two = begin(database, "r1"), begin(database, "r2")
     assert isinstance(one.record(start()), ToolStarted)
-    halt(database, by="alice", why="leak", at=AT)
+    halt(database, by="alice", why="leak", now=lambda: AT)
 
     assert one.stop_waits()
     assert two.has_news()
@@ -51,7 +51,7 @@ def test_no_call_leaves_and_no_tool_starts_after_the_switch(database: Database):
 
 def test_a_wait_ends_with_the_switch(database: Database):
     recorder = begin(database)
-    halt(database, by="alice", why="", at=AT)
+    halt(database, by="alice", why="", now=lambda: AT)
     assert recorder.has_news()
     recorder.drain()
     assert recorder.state.stop_asked == StopAsked(by="all", now=True)
@@ -62,7 +62,7 @@ def test_a_call_that_was_cut_by_the_switch_ends_the_run_by_it(database: Database
     recorder = begin(database)
     sent = recorder.record(dispatch())
     assert isinstance(sent, CallDispatched)
-    halt(database, by="alice", why="", at=AT)
+    halt(database, by="alice", why="", now=lambda: AT)
     assert recorder.stop_waits()
     recorder.interrupt.fire()
     recorder.record(CallUnknown(call=sent.call, reason="stopped"))
@@ -70,7 +70,7 @@ def test_a_call_that_was_cut_by_the_switch_ends_the_run_by_it(database: Database
 
 
 def test_no_run_begins_until_somebody_allows_it(database: Database):
-    halt(database, by="alice", why="leak", at=0)
+    halt(database, by="alice", why="leak", now=lambda: 0)
     created = RunCreated(
         run="r9",
         spec_path="s",
@@ -101,7 +101,7 @@ def test_no_run_begins_until_somebody_allows_it(database: Database):
 
 def test_a_driver_that_takes_a_run_just_then_is_stopped_before_it_does_anything(database: Database):
     begin(database)
-    halt(database, by="alice", why="", at=AT)
+    halt(database, by="alice", why="", now=lambda: AT)
     late = open_run(database, "r1", Clock())
     take_over(late, "m")
     assert kinds(database)[-2:] == ["RunResumed", "StopAsked"]
@@ -110,10 +110,10 @@ def test_a_driver_that_takes_a_run_just_then_is_stopped_before_it_does_anything(
 
 def test_the_first_word_stays_and_each_is_on_record(database: Database):
     for who in ("alice", "bob"):
-        halt(database, by=who, why="", at=AT)
+        halt(database, by=who, why="", now=lambda: AT)
     assert blocked(database)
     lift(database, by="carol", at=AT + 1)
-    halt(database, by="bob", why="again", at=AT + 2)
+    halt(database, by="bob", why="again", now=lambda: AT + 2)
     assert [(one.by, one.lifted_by) for one in history(database)] == [("alice", "carol"), ("bob", "")]
     assert blocked(database)
 
@@ -146,7 +146,7 @@ def test_whatever_races_with_the_switch_is_before_it_or_refused(database: Databa
     for thread in threads:
         thread.start()
     going.wait()
-    halt(database, by="alice", why="", at=AT)
+    halt(database, by="alice", why="", now=lambda: AT)
     with database.transaction(durable=False) as tx:
         (before,) = tx.execute("SELECT COUNT(*) FROM event WHERE kind = 'ToolStarted'").fetchone()
     for thread in threads:
