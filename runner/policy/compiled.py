@@ -199,14 +199,18 @@ class _Covered:
         self._facts = facts
         self._programs: set[int] = set()
         self._call = False
-        self._strays = tuple(path for path in facts.writes if path in facts.outside and path not in _HARMLESS)
+        self._outside = frozenset(facts.outside) - _HARMLESS
+        self._strays = tuple(path for path in facts.writes if path in self._outside)
 
     def by(self, rule: Rule, program: Program | None) -> bool:
         """Whether an allow rule that matched counts; what it allows is taken down where the rule binds."""
         if self._facts.opaque:
             return False
-        if self._strays and not _says_where(rule.conditions):
-            return False
+        if self._outside and not _says_where(rule.conditions):
+            command = rule.conditions.command
+            # what has subcommands works on a repository: allowed is this one
+            if self._strays or (command is not None and command.subcommands):
+                return False
         if rule.mode != "enforce":
             return True
         if program is None:

@@ -247,6 +247,17 @@ def test_a_redirect_out_of_the_workspace_is_not_allowed_by_its_program() -> None
     assert ruling(said, shell("echo", **outside)) is ALLOW
 
 
+def test_what_works_on_a_repository_is_allowed_for_this_one() -> None:
+    text = rules(
+        "id: a, tool: shell, command: {program: git, subcommand: diff}, effect: allow",
+        "id: b, tool: shell, command: {program: cat}, effect: allow",
+    )
+    elsewhere = {"reads": ("/etc/passwd",), "outside": ("/etc/passwd",)}
+    assert ruling(text, shell("git diff a b", reads=("a", "b"))) is ALLOW
+    assert ruling(text, shell("git diff --no-index /etc/passwd a", **elsewhere)) is ASK
+    assert ruling(text, shell("cat /etc/passwd", **elsewhere)) is ALLOW
+
+
 def test_hosts() -> None:
     text = rules(
         "id: a, tool: shell, hosts: ['*.example.com'], effect: allow",
