@@ -156,10 +156,10 @@ def drive(
             present.published(streams, access.state.run(run).now),
             ExitStack() as open_for,
         ):
-            pinned = _pin(sources.settings, rulebook, workspace, recorder)
+            pinned = _with_project(sources.settings, rulebook, workspace, recorder)
             if pinned.sandbox != rulebook.sandbox:
                 choice = held_by(sources.settings, pinned, workspace.root, models, accepted=bool(choice.accepted))
-                _say_once(recorder, choice.notes)
+            _pin(pinned, choice, recorder)
             place = access.state.run(run)
             proxy = open_for.enter_context(walls.way_out(choice, sources.settings, pinned, place.scratch))
             world = build.world(
@@ -205,20 +205,25 @@ def held_by(
     return walls.choose(settings, rulebook.sandbox, root, recorded=recorded, accepted=accepted, ask=ask)
 
 
-def _pin(settings: Settings, rulebook: Rulebook, workspace: ShadowWorkspace, recorder: JournalRecorder) -> Rulebook:
-    """The policy this driver goes by to its end, written down where it is another than before; its limits bind."""
+def _with_project(
+    settings: Settings, rulebook: Rulebook, workspace: ShadowWorkspace, recorder: JournalRecorder
+) -> Rulebook:
+    """The policy this driver goes by to its end: with the project's own layer, as checkpoint 0 has it."""
     stop = recorder.state.stop_asked
     if recorder.state.checkpoint is None and (stop is None or not stop.now):
         trees.checkpoint("as found", workspace, recorder)
-    if (base := recorder.state.base) is not None:
-        rulebook = rules.with_project(settings, rulebook, workspace, base.tree)
+    base = recorder.state.base
+    return rulebook if base is None else rules.with_project(settings, rulebook, workspace, base.tree)
+
+
+def _pin(rulebook: Rulebook, choice: walls.Choice, recorder: JournalRecorder) -> None:
+    """Write the policy down where it is another than before, and hold the run to its limits."""
     if rulebook.digest != recorder.state.policy:
-        recorder.record(rules.pinned(rulebook))
+        recorder.record(rules.pinned(rulebook, choice.name))
     limits, origins = rules.bound(recorder.state.limits, recorder.state.limit_sources, rulebook)
     if limits != recorder.state.limits:
         recorder.record(LimitsSet(limits=limits, sources=origins))
-    _say_once(recorder, [_note(text) for text in rulebook.notes])
-    return rulebook
+    _say_once(recorder, [*choice.notes, *(_note(text) for text in rulebook.notes)])
 
 
 @contextmanager

@@ -81,10 +81,10 @@ def layers(rulebook: Rulebook) -> tuple[str, ...]:
     return tuple(str(source) for source in rulebook.sources)
 
 
-def pinned(rulebook: Rulebook) -> PolicyPinned:
-    """The fact that a run goes by this policy from here on."""
+def pinned(rulebook: Rulebook, sandbox: str) -> PolicyPinned:
+    """The fact that a run goes by this policy from here on, its commands held by `sandbox`."""
     text = rulebook.canonical if len(rulebook.canonical) <= _MOST_TEXT else ""
-    return PolicyPinned(policy=rulebook.digest, layers=layers(rulebook), text=text)
+    return PolicyPinned(policy=rulebook.digest, layers=layers(rulebook), sandbox=sandbox, text=text)
 
 
 def bound(limits: Limits, sources: Mapping[str, str], rulebook: Rulebook) -> tuple[Limits, dict[str, str]]:

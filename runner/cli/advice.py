@@ -24,7 +24,9 @@ _PROVIDER = (
 
 def advice(stop: StopReason, state: State) -> Iterator[str]:
     """Lines for people; none where the reason says it all."""
-    if stop.kind is StopKind.STALLED and state.created is not None:
+    if stop.rule == "stall.repeats" and state.created is not None:
+        yield f"  help: see what was refused: runner log {state.created.run}; say in the spec how to do without it"
+    elif stop.kind is StopKind.STALLED and state.created is not None:
         yield f"  help: see why: runner log {state.created.run}; change the spec or take another --model, then go on"
     if stop.kind is not StopKind.FAILED:
         return
