@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 VENV_WORKS := $(shell grep -qsF ' $(CURDIR)/.venv' .venv/pyvenv.cfg && $(BIN)/python -c \
 	'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help demo docs test lint types mypy basedpyright contracts pytest test-sandbox soak soak-crash soak-spend soak-providers bench clean always
+.PHONY: help demo docs test lint types mypy basedpyright contracts pytest test-sandbox soak soak-crash soak-spend soak-providers soak-policy bench clean always
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ docs: .venv/.core  ## make anew what is generated: reference, man page, completi
 	$(BIN)/python docs/commands.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/picture.py
 
-soak: soak-crash soak-spend soak-providers  ## the long proofs, one after the other (each at most an hour)
+soak: soak-crash soak-spend soak-providers soak-policy  ## the long proofs, one after the other (each at most an hour)
 
 soak-crash: .venv/.dev  ## kill -9 at every event boundary and at random moments
 	$(BIN)/python -m tests.soak.crash
@@ -64,6 +64,9 @@ soak-spend: .venv/.dev  ## many processes, one budget, a provider that misbehave
 
 soak-providers: .venv/.dev  ## ten thousand random sequences of everything a provider does, on every adapter
 	$(BIN)/python -m tests.soak.providers
+
+soak-policy: .venv/.dev  ## fifty thousand random shell texts, beside what bash runs in bubblewrap
+	$(BIN)/python -m tests.soak.policy
 
 bench: .venv/.dev .venv-bench/.peers  ## runner beside bare loops and mini-swe-agent (in short: make bench BENCH_ARGS=--quick)
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -37,6 +37,7 @@ class _Splitter:
         self._word: list[str] | None = None
         self._endings: list[str] = []
         self._is_target = False
+        self._open = 0
 
     def split(self) -> Iterator[list[str]]:
         text = self._text
@@ -49,9 +50,15 @@ class _Splitter:
                 yield from self._end_command()
                 self._at += 1
                 self._skip_heredocs()
+            elif char == ")" and not self._open:
+                # what stood before it is a pattern of case
+                self._end_word()
+                self._words = []
+                self._at += 1
             elif char in ";&|()`" or text.startswith("$(", self._at):
                 if char == "$":
                     self._add(HOLE)
+                self._open += (char in "$(") - (char == ")")
                 yield from self._end_command()
                 self._at += 2 if char == "$" else 1
             elif char in "<>":

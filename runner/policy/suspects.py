@@ -97,7 +97,7 @@ def _program(item: _Item, seen: Seen, deeper: int) -> Iterator[_Item]:
     if not argv:
         return
     seen.programs.setdefault(argv, item.via)
-    if any(char in argv[0] for char in "*?["):
+    if any(char in argv[0] for char in "*?[") and argv[0].strip("*"):
         # a pattern in place of a program: whatever it may come to
         pattern = argv[0].rpartition("/")[2]
         for name in _COMMON:

@@ -17,7 +17,7 @@ from tests.policy.judge import HERE, Judge, rulebook
 from tests.policy.truth import Truth, missing
 from tests.soak import policy as soak
 
-_TRIED = 500
+_TRIED = 250
 
 
 @pytest.fixture(scope="module")
@@ -60,5 +60,5 @@ def test_what_is_allowed_runs_what_the_facts_say_and_nothing_else() -> None:
     chunk = soak.run(seed=20_261_123, count=_TRIED)
     assert chunk.bypasses == []
     assert chunk.misread == []
-    assert chunk.rulings["allow"] > 50
-    assert chunk.forbidden > 20
+    assert chunk.rulings["allow"] > 25
+    assert chunk.forbidden > 10

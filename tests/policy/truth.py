@@ -22,8 +22,11 @@ WRAPPERS = ("env", "timeout", "nice", "nohup", "xargs", "stdbuf")
 FILES = ("a", "b", "a.py", "-r", "x y")
 """Files in the directory each text runs in, for patterns to come to."""
 _LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
+# one write, so that what runs at the same time does not come between
 _STUB = """#!/x/dash
-{ printf '%s' "$RUN"; printf '\\037%s' "${0##*/}" "$@"; printf '\\036'; } >> /out/log
+said=$RUN
+for word in "${0##*/}" "$@"; do said="$said\x1f$word"; done
+printf '%s\x1e' "$said" >> /out/log
 """
 _DRIVER = """
 ulimit -f 20000 -u 400 -v 4000000 -c 0 2>/dev/null
