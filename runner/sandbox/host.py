@@ -322,7 +322,7 @@ class Watch:
         self.places = [value for name, value in said if name == "place"] if "max_disk" in self.most else []
         self.free = [_free(place) for place in self.places]
         self.pause: float | None = None
-        for name, number in ("file_size", 1), ("cpu_s", 0), ("processes", 6):  # RLIMIT_FSIZE, _CPU, _NPROC of Linux
+        for name, number in ("file_size", 1), ("cpu_s", 0), ("tasks", 6):  # RLIMIT_FSIZE, _CPU, _NPROC of Linux
             if _LINUX and name in self.most:
                 resource.prlimit(0, number, (self.most[name], self.most[name]))
 

@@ -16,6 +16,7 @@ import pwd
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from runner.sandbox import places, seccomp
@@ -119,6 +120,7 @@ def launch(plan: Plan, env: Mapping[str, str], *, version: int | None = None) ->
     """
     found = min(abi(), version or abi())
     scratch = tempfile.gettempdir()
+    user = _user(plan.run_as) if os.geteuid() == 0 else None
     write = [str(path) for path in plan.writes]
     read = [*_MACHINE, *map(str, _readable(plan))]
     network = plan.network == "open"
@@ -128,12 +130,13 @@ def launch(plan: Plan, env: Mapping[str, str], *, version: int | None = None) ->
         "words": [
             f"filter={seccomp.program('any' if network else 'tcp' if by_port else 'none').hex()}",
             *plan.limits.orders((*plan.writes, Path(scratch))),
+            *_tasks(plan, user),
             *(f"set={name}={value}" for name, value in plan.variables.items()),
         ],
         "scratch": scratch,
         "home": str(plan.home or ""),
         "links": [(str(path.relative_to(plan.user_home)), str(path)) for path in _linked(plan)],
-        "user": _user(plan.run_as) if os.geteuid() == 0 else None,
+        "user": user,
         "handled": (
             files,
             _BIND | _CONNECT if by_port else 0,
@@ -151,6 +154,29 @@ def launch(plan: Plan, env: Mapping[str, str], *, version: int | None = None) ->
     # The way out begins before the walls: nothing behind them can make a unix socket.
     words = (os.path.realpath(sys.executable), "-I", "-S", *plan.forwarder, str(CONFINE), json.dumps(orders))
     return Launch(argv=words, env=env)
+
+
+def _tasks(plan: Plan, user: tuple[int, int, list[int]] | None) -> Iterator[str]:
+    """How many processes and threads the user may have in all: the kernel counts those outside, too."""
+    if plan.limits.processes is not None:
+        uid = os.geteuid() if user is None else user[0]
+        yield f"tasks={plan.limits.processes + sum(_threads(Path(entry)) for entry in _processes(uid))}"
+
+
+def _processes(uid: int) -> Iterator[str]:
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if entry.name.isdecimal() and entry.stat().st_uid == uid:
+                    yield entry.path
+
+
+def _threads(process: Path) -> int:
+    """How many threads a process has; 0 for one that has ended."""
+    try:
+        return int((process / "stat").read_bytes().rpartition(b")")[2].split()[17])
+    except OSError:
+        return 0
 
 
 def _readable(plan: Plan) -> Iterator[Path]:

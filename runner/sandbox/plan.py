@@ -36,6 +36,7 @@ class Limits:
         named = {
             "memory": self.memory,
             "processes": self.processes,
+            "tasks": self.processes,
             "file_size": self.file_size,
             "cpu_s": self.cpu_s,
             "max_disk": self.max_disk,

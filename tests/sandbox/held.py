@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -114,6 +115,18 @@ def limits(root: Path) -> object:
     size = (behind.workspace / "big").stat().st_size
     behind.commands.host.close()
     return size
+
+
+@story
+def others_do_not_count(root: Path) -> object:
+    """How many processes a command can start, while its user has more than the limit elsewhere."""
+    others = [subprocess.Popen(["/bin/sleep", "60"]) for _ in range(40)]
+    behind = Behind(root, limits=Limits(processes=30))
+    said = behind.run("for i in 1 2 3 4 5; do sleep 0.3 & done; wait; echo all")
+    for other in others:
+        other.kill()
+    behind.commands.host.close()
+    return said
 
 
 @story

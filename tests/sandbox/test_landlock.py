@@ -51,6 +51,10 @@ def test_a_file_grows_no_larger_than_the_limit() -> None:
     assert told("limits") == 1 << 20
 
 
+def test_processes_that_the_user_has_elsewhere_do_not_count() -> None:
+    assert told("others_do_not_count") == "all\n"
+
+
 def test_the_way_out_is_the_proxy_and_it_says_no_to_others() -> None:
     said = told("the_way_out")
     assert said.startswith("http://127.0.0.1:")
