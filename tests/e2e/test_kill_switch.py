@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,20 +25,21 @@ PROMISED_S = 6.0
 SPEC = "---\nstall: none\nbudget: {usd: 100}\n---\n# Work\n\nDo the work.\n"
 # a grandchild in a session of its own, with no word of its origin in its environment, and a child deaf to SIGTERM
 HIDES = """\
-import os, signal, sys, time
+import os, signal, sys
+sleep = [sys.executable, "-c", "import time; time.sleep(600)", os.getcwd()]
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        open("hidden.tmp", "w").write(str(os.getpid()))
-        os.rename("hidden.tmp", "hidden")
         os.closerange(0, 3)
-        os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], {})
+        os.execve(sys.executable, [*sleep, "hidden"], {})
     os._exit(0)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-open("stubborn.tmp", "w").write(str(os.getpid()))
-os.rename("stubborn.tmp", "stubborn")
-time.sleep(600)
+os.execv(sys.executable, [*sleep, "stubborn"])
 """
+BUBBLEWRAP = pytest.param(
+    "bubblewrap",
+    marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap: apt install bubblewrap"),
+)
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
@@ -48,17 +49,9 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60
         time.sleep(0.02)
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].startswith(" Z")
-    except OSError:
-        return True
-
-
 def tools() -> ScriptedProvider:
     """A provider that asks every run for the command that hides."""
-    reply = {"otherwise": True, "tools": [{"name": "run", "arguments": {"argv": [sys.executable, "hides.py"]}}]}
+    reply = {"otherwise": True, "tools": [{"name": "run", "arguments": {"argv": ["python3", "hides.py"]}}]}
     lines = ({"recording": 1, "model": "openai/gpt-5"}, reply)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     return ScriptedProvider(Script(recording=Recording.parse(text, Path("replies.jsonl"))))
@@ -70,7 +63,9 @@ def streams() -> ScriptedProvider:
 
 
 @contextmanager
-def going(runner: Runner, provider: ScriptedProvider, name: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def going(
+    runner: Runner, provider: ScriptedProvider, name: str, sandbox: str = "none"
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """One run at work, in a directory of its own."""
     folder = runner.cwd.parent / name
     folder.mkdir()
@@ -78,7 +73,7 @@ def going(runner: Runner, provider: ScriptedProvider, name: str) -> Iterator[tup
     (folder / "hides.py").write_text(HIDES)
     key = "sk-test-0123456789abcdef"
     env = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": key, "RUNNER_MODEL": "openai/gpt-5"}
-    driver = replace(runner, cwd=folder, env=env).start("loop", "spec.md")
+    driver = replace(runner, cwd=folder, env={**env, "RUNNER_SANDBOX": sandbox}).start("loop", "spec.md")
     try:
         yield driver, folder
     finally:
@@ -86,11 +81,23 @@ def going(runner: Runner, provider: ScriptedProvider, name: str) -> Iterator[tup
         driver.wait()
 
 
-def hidden(folder: Path) -> list[int]:
-    """The processes of the command in this folder, once both are at work."""
-    files = [folder / "hidden", folder / "stubborn"]
-    wait_until(lambda: all(file.exists() for file in files), f"{folder.name} began its tool")
-    return [int(file.read_text()) for file in files]
+def living(folder: Path) -> dict[str, int]:
+    """The processes of the command in this folder, by name; a zombie lives no more."""
+    found: dict[str, int] = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            *_, where, name, _ = (entry / "cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            continue
+        if where.decode("utf-8", "replace") == str(folder):
+            found[name.decode()] = int(entry.name)
+    return found
+
+
+def at_work(folder: Path) -> dict[str, int]:
+    """The same, once both are there."""
+    wait_until(lambda: set(living(folder)) == {"hidden", "stubborn"}, f"{folder.name} began its tool")
+    return living(folder)
 
 
 def stop_all(runner: Runner) -> float:
@@ -115,12 +122,13 @@ def test_eight_runs_in_streams_and_tools_are_gone_when_stop_all_returns(runner: 
     with tools() as first, streams() as second, ExitStack() as stack:
         drivers = [stack.enter_context(going(runner, first, f"tool{number}")) for number in range(4)]
         drivers += [stack.enter_context(going(runner, second, f"stream{number}")) for number in range(4)]
-        pids = [pid for _, folder in drivers[:4] for pid in hidden(folder)]
+        for _, folder in drivers[:4]:
+            at_work(folder)
         assert second.wait_for(4, timeout_s=60)
         seconds = stop_all(runner)
         asked = len(first.billed), len(second.billed)
 
-        assert [pid for pid in pids if not gone(pid)] == []
+        assert [living(folder) for _, folder in drivers[:4]] == [{}] * 4
         assert seconds < PROMISED_S
         assert begun_since_the_stop(runner) == []
         said = [driver.communicate(timeout=20) for driver, _ in drivers]
@@ -129,19 +137,19 @@ def test_eight_runs_in_streams_and_tools_are_gone_when_stop_all_returns(runner: 
 
 
 @pytest.mark.parametrize("hung", ["driver", "keepers too"])
-def test_what_a_hung_driver_started_is_gone_in_time(runner: Runner, hung: str):
+@pytest.mark.parametrize("sandbox", ["none", BUBBLEWRAP])
+def test_what_a_hung_driver_started_is_gone_in_time(runner: Runner, sandbox: str, hung: str):
     """Who is suspended ends nothing: neither the driver its tools, nor a keeper what it keeps."""
-    with tools() as provider, going(runner, provider, "one") as (driver, folder):
-        pids = hidden(folder)
+    with tools() as provider, going(runner, provider, "one", sandbox) as (driver, folder):
+        found = at_work(folder)
         if hung == "keepers too":
-            keeper = int(Path(f"/proc/{pids[1]}/stat").read_text().rpartition(")")[2].split()[1])
+            keeper = int(Path(f"/proc/{found['stubborn']}/stat").read_text().rpartition(")")[2].split()[1])
             assert keeper != driver.pid
             os.kill(keeper, signal.SIGSTOP)
-            pids.append(keeper)
         os.kill(driver.pid, signal.SIGSTOP)
         seconds = stop_all(runner)
 
-        assert [pid for pid in pids if not gone(pid)] == []
+        assert living(folder) == {}
         assert seconds < PROMISED_S
         assert driver.wait(5) == -signal.SIGKILL
         assert begun_since_the_stop(runner) == []
@@ -158,6 +166,7 @@ def test_a_run_that_begins_while_everything_is_stopped_does_nothing(runner: Runn
 
         assert seconds < PROMISED_S
         codes = [driver.wait(30) for driver, _ in drivers]
-        assert set(codes) <= {9, 75}
+        # on a busy machine one may not get that far in four seconds: it is killed
+        assert set(codes) <= {9, 75, -signal.SIGKILL}
         assert begun_since_the_stop(runner) == []
         assert len(provider.billed) == asked
