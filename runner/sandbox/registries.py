@@ -136,7 +136,7 @@ def _fetched(url: str) -> str:
         import urllib.request  # 25 ms, and asked for by setup alone
 
         # the pattern that found it begins with http
-        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=_ANSWER_S) as answer:  # noqa: S310  # noqa: S310
+        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=_ANSWER_S) as answer:  # noqa: S310
             data: bytes = answer.read(_MOST_BYTES)
     except (OSError, ValueError):
         return ""
