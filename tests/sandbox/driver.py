@@ -77,7 +77,10 @@ def plan_of(scene: Scene, run_as: str, limits: Limits) -> Plan:
 
 def furnish(scene: Scene, run_as: str) -> None:
     """Make the files."""
-    for name in (*("workspace/.git/hooks", "workspace/tests", "workspace/kept", "workspace/policies"), "state"):
+    for name in (
+        *("workspace/.git/hooks", "workspace/tests", "workspace/kept", "workspace/policies"),
+        "state/approvals",
+    ):
         Path(scene.root, name).mkdir(parents=True)
     for name in ("home/.ssh", "home/.config/runner", "outside/org", "outside/empty-directory", "outside/listed-name"):
         Path(scene.root, name).mkdir(parents=True)

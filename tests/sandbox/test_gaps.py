@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from runner.sandbox.gaps import GAPS, said
+from runner.app.walls import Choice
+from runner.sandbox import landlock
+from runner.sandbox.gaps import GAPS, open_here, said
+from runner.sandbox.walls import Backend
 from tests.sandbox.machine import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "sandbox.md"
@@ -32,6 +37,14 @@ def test_what_is_said_depends_on_the_user_and_the_kernel(own: bool, abi: int, ha
     assert text.startswith("not stopped: ")
     assert has in text
     assert lacks not in text
+
+
+def test_a_run_behind_the_fallback_says_at_its_start_why_and_what_is_not_stopped() -> None:
+    choice = Choice(name="landlock", backend=Backend(name="landlock", missing="bubblewrap: it is not installed"))
+    ((topic, text),) = choice.notes
+    assert topic == "sandbox"
+    assert "bubblewrap: it is not installed" in text
+    assert all(gap.text in text for gap in open_here("landlock", own=os.geteuid() != 0, abi=landlock.abi()))
 
 
 def test_nothing_is_said_of_bubblewrap() -> None:
