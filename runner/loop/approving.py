@@ -32,7 +32,7 @@ def approved(judged: Judged, state: State) -> str:
 def request(call: ToolCall, judged: Judged, policy: Policy, world: World, recorder: Recorder) -> None:
     """Ask people about a call, or tell the model why nobody is asked."""
     state = recorder.state
-    if (why := _closed(call, judged, state) or _unaskable(judged, policy)) is not None:
+    if (why := _closed(call, judged, state) or _unaskable(judged, policy, state)) is not None:
         judging.refuse(call, judged.decision, recorder, why)
         return
     decision, now = judged.decision, max(world.clock.now(), state.at)
@@ -96,7 +96,9 @@ def _changed(asked: Asked, judged: Judged) -> str:
     return ", ".join(action.differing(asked.request.bound, judged.bound)) or "it was decided under other facts"
 
 
-def _unaskable(judged: Judged, policy: Policy) -> str | None:
+def _unaskable(judged: Judged, policy: Policy, state: State) -> str | None:
+    if state.policy and judged.decision.policy != state.policy:
+        return "denied: it was decided by another policy than the one this run goes by"
     if not judged.gates:
         return "denied: it needs an approval, and no gate says whose"
     if len(judged.shown) + len(judged.diff) > MOST_SHOWN:

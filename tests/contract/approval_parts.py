@@ -175,9 +175,11 @@ class Case:
         return list(self.state.approvals.values())[-1]
 
     def driver(self) -> JournalRecorder:
-        """Another process that took the run over."""
+        """Another process that took the run over, and goes by the policy as it is now."""
         recorder = open_run(self.database, "r", self.clock)
         take_over(recorder, "fake/model")
+        if recorder.state.policy != self.around.policy:
+            recorder.record(facts.PolicyPinned(policy=self.around.policy))
         return recorder
 
     def drive(self, until: Callable[[State], bool] = lambda _: False) -> StopReason | None:

@@ -181,7 +181,6 @@ def test_no_channel_lets_the_owner_or_a_stranger_approve(tmp_path: Path, vote: V
 
 def test_a_changed_policy_makes_every_open_question_void_and_decides_again(prod: Case) -> None:
     prod.around.policy, prod.around.ruling = "p2", Ruling.ALLOW
-    prod.driver().record(facts.PolicyPinned(policy="p2"))
     prod.drive()
     assert prod.question.outcome == "void"
     assert prod.tools.ran == [GO]
