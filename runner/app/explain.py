@@ -78,15 +78,15 @@ def _changes(rulebook: Rulebook, decision: Decision, facts: Facts | None) -> Ite
         yield f"no policy can allow it: {facts.refused}"
         return
     layer = next((rule.layer for rule in rulebook.rules if rule.id == decision.rule), "")
-    if decision.ruling is Ruling.DENY and decision.rule:
-        if layer == "floor":
-            yield "nothing: this is the built-in floor, and no policy loosens it"
-        else:
-            yield f"an exception (`unless:`) inside the rule {decision.rule}, in its own file: no allow beats a deny"
-    elif decision.ruling is Ruling.ASK:
+    beats = "no allow beats a deny" if decision.ruling is Ruling.DENY else "no allow beats an ask"
+    if decision.ruling is Ruling.ASK:
         yield f"a yes at {', '.join(decision.gates) or 'a gate'}, for exactly this call"
-        if decision.rule and layer:
-            yield f"an exception (`unless:`) inside the rule {decision.rule}: no allow beats an ask"
+    if decision.rule.startswith("builtin:"):
+        yield "nothing in a policy: this is built in, and none loosens it"
+    elif layer:
+        yield f"an exception (`unless:`) inside the rule {decision.rule}, in its own file: {beats}"
+    elif decision.rule and decision.rule != "shell.opaque":
+        yield f"another {decision.rule} in its own file ({decision.place}): {beats}"
     if facts.opaque:
         yield f"plain words in place of {facts.opaque}, or run(argv) instead of shell text"
     for sentence, other in _variations(facts):
@@ -135,10 +135,9 @@ def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.opaque:
         yield "opaque", facts.opaque
     for one in facts.programs:
-        yield "program", _program(one)
-    for one in facts.suspects:
-        if one not in facts.programs:
-            yield "suspect", _program(one)
+        yield "program", _program(one) + (f" = {one.path}" if one.path else " (not found)")
+    for text in dict.fromkeys(_program(one) for one in facts.suspects if one not in facts.programs):
+        yield "suspect", text
     for operator, target in facts.redirects:
         yield "redirect", f"{operator} {target}"
     for name in ("reads", "writes", "read_globs", "write_globs", "outside", "hosts", "secrets"):
@@ -150,9 +149,8 @@ def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _program(one: Program) -> str:
-    where = f" = {one.path}" if one.path else " (not found)"
     via = f", through {' '.join(one.via)}" if one.via else ""
-    return f"`{_words(one)}`: {one.name}{where}{' in the workspace' if one.inside else ''}{via}"
+    return f"`{_words(one)}`: {one.name}{' in the workspace' if one.inside else ''}{via}"
 
 
 def _words(one: Program) -> str:

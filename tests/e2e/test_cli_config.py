@@ -66,6 +66,9 @@ def test_each_value_names_the_file_and_line_the_variable_or_the_flag_it_comes_fr
         "cache": ("5m", "built-in"),
         "service": ("standard", "built-in"),
         "geo": ("global", "built-in"),
+        "policy": ("default", "built-in"),
+        "sandbox": ("none", "RUNNER_SANDBOX"),
+        "sandbox_user": (None, "built-in"),
     }
     said = runner("config", "providers", "patience", "RUNNER_KEY_DESK").stdout
     assert [line.split()[:2] for line in said.splitlines()] == [
@@ -240,7 +243,7 @@ def test_the_example_can_be_used_as_it_is_and_with_every_key_set(runner, home):
     text = runner("config", "--example").stdout
     path = configured(home, text)
     found = runner.json("config", "--json")
-    assert {one["source"] for one in found["settings"] if one["name"] != "state_dir"} == {"built-in"}
+    assert {one["source"] for one in found["settings"] if one["name"] not in {"state_dir", "sandbox"}} == {"built-in"}
     every = "".join(
         line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
         for line in text.splitlines(keepends=True)
@@ -253,7 +256,7 @@ def test_the_example_can_be_used_as_it_is_and_with_every_key_set(runner, home):
     configured(home, path.read_text().replace("\nmodels = ", "\n#models = "))
     settings = by_name(runner.json("config", "--json"), "settings")
     assert {name for name, one in settings.items() if not str(one["source"]).startswith(f"{path}:")} == {
-        "state_dir", "openai_base_url", "models"
+        "state_dir", "sandbox", "openai_base_url", "models"
     }  # fmt: skip
     assert settings["providers.desk"]["value"] == "http://127.0.0.1:11434/v1"
 
