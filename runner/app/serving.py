@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
+from http.server import HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from runner.app.clock import SystemClock
 from runner.app.drive import Access
 from runner.app.links import LinkKey, key_at
 from runner.app.places import State
-from runner.app.socketside import SocketServer, can_tell
+from runner.app.socketside import Bounded, SocketServer, can_tell
 from runner.errors import ConfigError, RunnerError, StateError
 from runner.notify.webhook import Webhook
 from runner.store.lease import Lease
@@ -26,7 +26,6 @@ from runner.store.lease import Lease
 PORT = 8733
 LOOK_S = 1.0
 _LOCAL = ("127.0.0.1", "::1", "localhost")
-_MOST_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,27 +62,16 @@ def key_of(state: State) -> LinkKey:
     return key_at(state.approvals / "key")
 
 
-class _Links(ThreadingHTTPServer):
-    """A server of pages, a bounded number at once."""
-
-    daemon_threads = True
+class _Links(Bounded, HTTPServer):
+    """A server of pages."""
 
     def __init__(self, place: Place, pages: Pages) -> None:
         self.address_family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-        self._room = threading.BoundedSemaphore(_MOST_AT_ONCE)
         try:
             super().__init__((place.host, place.port), handler(pages))
         except OSError as error:
             msg = f"cannot listen at {place.host} port {place.port}: {error.strerror or error}"
             raise StateError(msg, hint="name another: --listen 127.0.0.1:PORT (0 takes any)") from error
-
-    # what a request is, is the standard library's business
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        with self._room:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]  # as above
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Let a caller go that hung up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +127,6 @@ def serving(
         yield Served(url, place.socket if can_tell() else None, announcer, answers)
 
 
-def _run(held: ExitStack, server: ThreadingHTTPServer | SocketServer) -> None:
+def _run(held: ExitStack, server: HTTPServer | SocketServer) -> None:
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     held.callback(server.shutdown)

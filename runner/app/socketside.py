@@ -14,10 +14,12 @@ import socket
 import socketserver
 import struct
 import sys
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from runner.app import approvals, rendering
 from runner.app.answers import Answers, Person, Word
@@ -26,6 +28,7 @@ from runner.errors import ConfigError, RefusedError, RunnerError, StateError
 
 _LONGEST = 1_048_576  # arguments may hold a file
 _PATIENCE_S = 10.0
+_MOST_AT_ONCE = 32
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -45,10 +48,38 @@ def caller(connection: socket.socket) -> Person:
     return Person(name, "peercred", uid)
 
 
-class SocketServer(socketserver.ThreadingUnixStreamServer):
-    """Answers at a socket file, one thread a caller."""
+class Bounded(socketserver.ThreadingMixIn, socketserver.BaseServer):
+    """A server with a thread for each caller, and no more callers at once than it has room for."""
 
     daemon_threads = True
+
+    # what a request is, is the standard library's business
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Begin with a caller; one for whom there is no room is hung up on."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    # as above
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Serve a caller, then make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    # as above
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Let a caller go that hung up."""
+
+    @cached_property
+    def _room(self) -> threading.BoundedSemaphore:
+        return threading.BoundedSemaphore(_MOST_AT_ONCE)
+
+
+class SocketServer(Bounded, socketserver.UnixStreamServer):
+    """Answers at a socket file."""
 
     def __init__(self, path: Path, answers: Answers, mask: Callable[[str], str]) -> None:
         self.answers, self.mask = answers, mask
@@ -61,9 +92,6 @@ class SocketServer(socketserver.ThreadingUnixStreamServer):
             raise StateError(msg, hint="name another place: --socket PATH") from error
         # whoever may enter the directory may ask: who he is decides what he is told
         path.chmod(0o666)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Let a caller go that hung up."""
 
 
 class _Caller(socketserver.StreamRequestHandler):

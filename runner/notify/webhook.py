@@ -48,7 +48,7 @@ class Webhook:
         headers = {"Content-Type": "application/json", "User-Agent": "runner", **self._signed(body)}
         try:
             answer = httpx.post(self.url, content=body, headers=headers, timeout=self.timeout_s, follow_redirects=False)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"the webhook at {self.host} cannot be reached: {type(error).__name__}"
         return None if answer.is_success else f"the webhook at {self.host} answered {answer.status_code}"
 

@@ -6,6 +6,8 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from runner.app.serving import Place, serving
 from runner.app.socketside import through
-from runner.errors import BusyError, ConfigError, RefusedError
+from runner.errors import BusyError, ConfigError, RefusedError, StateError
 from tests.contract.serving_parts import ROOT, SECRET, Waiting, waiting
 
 __all__ = ["waiting"]
@@ -98,6 +100,23 @@ def test_what_is_no_request_is_refused(waiting: Waiting, line: bytes):
         caller.sendall(line)
         assert json.loads(caller.makefile().readline())["ok"] is False
     assert waiting.votes() == []
+
+
+def test_callers_that_say_nothing_keep_no_room_for_ever(waiting: Waiting):
+    """More than there is room for are hung up on; those that are in have ten seconds."""
+    with waiting.served() as served:
+        callers = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+        for one in callers:
+            one.connect(str(served.socket))
+        callers[-1].settimeout(5)
+        assert callers[-1].recv(1) == b""
+        for one in callers:
+            one.close()
+        end, listed = time.monotonic() + 10, None
+        while listed is None and time.monotonic() < end:
+            with suppress(StateError, RefusedError):
+                listed = through(served.socket or Path(), {"want": "list"})
+    assert listed is not None
 
 
 def test_a_directory_with_a_long_name_has_a_socket_too(waiting: Waiting, tmp_path: Path):
