@@ -2,9 +2,12 @@
 
 import http.server
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,3 +227,41 @@ def test_setup_of_the_workspace_has_the_same_walls(bench: Bench, server: int, tm
     refused = bench.set_up(ELSEWHERE)
     assert not refused.ok
     assert "elsewhere.invalid:443 is not on the list" in refused.tail
+
+
+DRIVER = """\
+import subprocess
+import sys
+from pathlib import Path
+from tests.contract.test_checks_walled import Bench, sh
+from runner.workspace import ShadowWorkspace
+
+root, scratch, token = sys.argv[1:]
+bench = Bench(Path(root), Path(scratch), ShadowWorkspace(Path(root), Path(scratch).parent))
+bench.verdict(sh(f"setsid sleep 600.{token} & touch started; sleep 600.{token}"))
+"""
+
+
+def _alive(token: str) -> int:
+    found = 0
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += process.read_bytes().startswith(b"sleep\0") and token.encode() in process.read_bytes()
+    return found
+
+
+def test_after_kill_9_nothing_behind_the_walls_is_left(bench: Bench) -> None:
+    bench.write({"a": ""})
+    token = str(os.getpid())
+    words = [sys.executable, "-c", DRIVER, str(bench.root), str(bench.scratch), token]
+    driver = subprocess.Popen(words, cwd=Path(__file__).parents[2])
+    while not (bench.scratch / "view" / "started").exists() or _alive(token) < 2:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    end = time.monotonic() + 30
+    while _alive(token) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert _alive(token) == 0
+    assert bench.verdict(sh("true")).score == 1.0
