@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TextIO
@@ -83,7 +84,7 @@ class Lines:
         """Tell of an event; nothing for most of them."""
         if isinstance(event, ToolStarted):
             self._calls[event.call.id] = event
-            return ()
+            return tuple(_warned(event))
         if isinstance(event, ToolFinished):
             return (self._tool(event),)
         if isinstance(event, CallDispatched):
@@ -179,6 +180,14 @@ def _tone(event: Event) -> Tone:
             return Tone.PLAIN
         case _:
             return Tone.NOTE
+
+
+def _warned(started: ToolStarted) -> Iterator[Line]:
+    """What rules that only warn would have made of a call."""
+    for one in started.decision.others if started.decision is not None else ():
+        if one.mode == "warn":
+            text = f"    note: the rule {one.rule} ({one.place}) would {one.ruling.value} this {started.call.name}"
+            yield Line(text, Tone.NOTE)
 
 
 def _short(text: str, width: int) -> str:
