@@ -345,6 +345,7 @@ class _Gatherer:
     def _redirect(self, operator: str, target: str) -> None:
         if operator.endswith("&"):
             return
+        self._hosts.update((host, None) for host in hosts.hosts_in(target))
         for path in self._path("reads" if operator == "<" else "writes", target):
             self._redirects[operator, path] = None
 

@@ -46,7 +46,6 @@ _SHELL_OPTIONS: Mapping[str, str] = {
     "npx": "-c --call",
     "npm": "-c --call --script-shell",
     "nodemon": "-x --exec",
-    "watchexec": "--",
     "complete": "-C",
     "compgen": "-C",
     "mapfile": "-C",
@@ -55,10 +54,8 @@ _SHELL_OPTIONS: Mapping[str, str] = {
     "wget": "--use-askpass",
     "dpkg": "--pre-invoke --post-invoke",
     "pip": "--editor",
-    "crontab": "",
     "ssh": "-o",
     "less": "-k",
-    "perf": "",
     "git": "--upload-pack --receive-pack --exec -x --extcmd -O --open-files-in-pager --tree-filter --index-filter "
     "--msg-filter --env-filter --commit-filter --parent-filter --tag-name-filter --setup --to-cmd --cc-cmd",
 }
@@ -92,7 +89,6 @@ _CODE: Mapping[str, str] = {
     "mariadb": "-e --execute",
     "ghci": "-e",
     "swipl": "-g -t",
-    "jshell": "",
     "pwsh": "-c -Command -EncodedCommand",
     "make": "--eval",
 }
@@ -312,6 +308,15 @@ def _git(argv: Sequence[str]) -> Iterator[Found]:
             yield from (("shell", (text.lstrip("!"),), False) for text in argv[at + 2 :] if text.startswith("!"))
 
 
+def _piped(_: Sequence[str]) -> Iterator[Found]:
+    yield "stdin", (), True
+
+
+def _subscripts(argv: Sequence[str]) -> Iterator[Found]:
+    """Names of variables that the shell works out: `test -v 'a[$(…)]'`."""
+    yield from (("shell", (word,), False) for word in argv[1:] if "[" in word and ("$(" in word or "`" in word))
+
+
 def _sourced(argv: Sequence[str]) -> Iterator[Found]:
     if argv[1:2] and argv[1] in ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"):
         yield "stdin", (), True
@@ -405,6 +410,8 @@ _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
     "fd": _fd,
     "fdfind": _fd,
     "eval": _joined,
+    "at": _piped,
+    "batch": _piped,
     ".": _sourced,
     "source": _sourced,
     "sed": _sed,
@@ -428,4 +435,5 @@ _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
     "jobs": _each,
     "capsh": _each,
     "script": _each,
+    **dict.fromkeys(names("test [ printf let declare typeset local unset read export readonly"), _subscripts),
 }

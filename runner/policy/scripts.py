@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +17,7 @@ _CALLS = re.compile(
     r"|Process|getline|\||import|require|\bopen\b|!",
     re.IGNORECASE,
 )
+_OWN = re.compile(r"(?:import|from)\s+runner\b")
 _PERL_QX = re.compile(r"(?:qx|q|qq|qw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
 _BANG = re.compile(r"(?:^|[:|\s])!\s*([^\n]+)")
 
@@ -127,6 +129,10 @@ def commands_in(code: str) -> Iterator[tuple[str, ...]]:
     literals = list(literals_in(code))
     for literal in literals:
         yield (literal,)
+        if decoded := _decoded(literal):
+            yield (decoded,)
+    if _OWN.search(code):
+        yield ("runner", *literals)
     for found in (*_PERL_QX.finditer(code), *_BANG.finditer(code)):
         yield (found.group(1),)
     if len(literals) > 1:
@@ -134,6 +140,17 @@ def commands_in(code: str) -> Iterator[tuple[str, ...]]:
         for at in range(min(len(literals) - 1, 50)):
             yield tuple(literals[at : at + 20])
         yield ("".join(literals),)
+
+
+def _decoded(literal: str) -> str:
+    """What a literal is in base64; "" when it is none."""
+    if len(literal) < 8 or not re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", literal):
+        return ""
+    try:
+        plain = literal.replace("-", "+").replace("_", "/").rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4)).decode("ascii")
+    except ValueError:
+        return ""
 
 
 def literals_in(code: str) -> Iterator[str]:

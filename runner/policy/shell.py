@@ -184,6 +184,9 @@ class _Reader:
             if adjacent and word.bare and _is_number(word.text):
                 if self._text[start : self._at] != word.text:
                     raise _NotPlainError("a descriptor's number over two lines")
+                if len(word.text) > 1:
+                    # bash's descriptor, sh's argument
+                    raise _NotPlainError("a descriptor's number of several digits")
                 redirects.append(self._redirect())
                 continue
             if adjacent and word.text.endswith("}"):
@@ -211,7 +214,9 @@ class _Reader:
         target = self._word()
         if target.glob or not target.text:
             raise _NotPlainError("a redirect to a pattern")
-        if operator.endswith("&") and not (target.bare and (target.text == "-" or _is_number(target.text))):
+        if operator.endswith("&") and not (
+            target.bare and (target.text == "-" or (_is_number(target.text) and len(target.text) == 1))
+        ):
             raise _NotPlainError(f"the redirect {operator} to a name")
         if target.text.startswith(("/dev/tcp/", "/dev/udp/")):
             raise _NotPlainError("a redirect to the network")

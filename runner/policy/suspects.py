@@ -83,6 +83,8 @@ def _within(item: _Item, seen: Seen, home: str) -> Iterator[_Item]:
         for words in scripts.commands_in(item.text):
             if len(words) == 1:
                 yield _Item("shell", (), words[0], deeper, item.via)
+                if words[0] != item.text:
+                    yield _Item("code", (), words[0], deeper, item.via)
             else:
                 yield _Item("argv", words, "", deeper, item.via)
     else:

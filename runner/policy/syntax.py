@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DEEPEST = 24
 _COMBINATIONS = 16
 _MOST_VALUES = 8
+_MOST = 4_000
 _LOOPS = frozenset(("for_statement", "select_statement"))
 _FLOWS = frozenset(("pipeline", "redirected_statement"))
 
@@ -90,6 +91,13 @@ class _Walk:
         for _ in range(2):
             for node in nodes:
                 self._learn(node)
+        known = -1
+        # again where a `read` told a variable's value
+        while known != (known := sum(map(len, self._variables.values()))) and len(self.found.commands) < _MOST:
+            self._look(nodes)
+        self._run_files()
+
+    def _look(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
             if node.type == "command":
                 self._emit(self._argvs(node, 0), "")
@@ -102,7 +110,6 @@ class _Walk:
             here = node.type == "command" and _child(node, "herestring_redirect") is not None
             if here or (node.type in _FLOWS and (parent is None or parent.type not in _FLOWS)):
                 self._flow(node, "", 0)
-        self._run_files()
 
     # ---- variables ---------------------------------------------------------------------------------------
 
@@ -120,12 +127,17 @@ class _Walk:
             self._functions.add(self._text(name))
         elif node.type == "command":
             self._positional(node)
+        elif node.type == "expansion" and (default := values.default_of(self._text(node))):
+            self._know(*default)
 
     def _assigned(self, node: Node) -> None:
         name = self._text(node.child_by_field_name("name")).partition("[")[0]
         value = node.child_by_field_name("value")
         for one in self._value(value, 0) if value is not None else [""]:
             self._know(name, one)
+            if any(child.type == "+=" for child in node.children):
+                for before in list(self._variables.get(name, ())):
+                    self._know(name, before + one)
             if values.runs_value(name) and one.strip(HOLE) and one.replace(FIELD, " ") not in self.found.texts:
                 self.found.texts.append(one.replace(FIELD, " "))
 
@@ -175,7 +187,7 @@ class _Walk:
                 parts = [self._value(child, depth + 1)[0] for child in node.children if child.is_named]
                 return [FIELD.join(parts)]
             case "simple_expansion" | "expansion":
-                return values.expanded(text, self._variables, quoted=quoted)
+                return values.expanded(text, self._variables, quoted=quoted)[:_MOST_VALUES]
             case "command_substitution":
                 output = self._output_of(node, depth).rstrip("\n")
                 return [output if quoted else values.fields(output)]
@@ -293,6 +305,8 @@ class _Walk:
     def _emit(self, argvs: Sequence[tuple[str, ...]], stdin: str) -> None:
         for argv in argvs:
             self.found.commands.append((argv, stdin))
+            for name, value in values.told_to(argv, stdin):
+                self._know(name, value)
             if argv[0] == "tee":
                 self._files.update((_plain(word), stdin) for word in argv[1:] if not word.startswith("-"))
 

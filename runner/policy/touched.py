@@ -117,7 +117,7 @@ def _options(name: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         if word.startswith("--"):
             option, equals, value = word.partition("=")
             value = value if equals else following
-            if option in _OUT:
+            if option in _OUT or (name == "git" and option == "--file"):
                 yield WRITE, value
             elif option in _IN:
                 yield READ, _attached(value)
@@ -165,8 +165,9 @@ def _copied(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str
     sources = operands if into else operands[:-1]
     for word in sources:
         yield READ, word
+    whole = argv[0].endswith("rsync") or any(re.match(r"-[A-Za-z]*[rRa]|--(recursive|archive)", word) for word in argv)
     for target in into or operands[-1:]:
-        yield WRITE, target
+        yield (TREE if whole else WRITE), target
         # a directory as the target takes the sources' names
         yield from ((WRITE, f"{target.rstrip('/')}/{word.rstrip('/').rpartition('/')[2]}") for word in sources)
 

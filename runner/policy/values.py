@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.policy import scripts, wrappers
 from runner.policy.characters import names
@@ -64,6 +64,26 @@ def is_code(program: str) -> bool:
     return wrappers.base(program) in _INTERPRETERS
 
 
+def default_of(expansion: str) -> tuple[str, str] | None:
+    """The name and the value that `${name:=value}` sets."""
+    found = re.fullmatch(r"\$\{(\w+):?=(.*)\}", expansion, re.DOTALL)
+    return (found.group(1), unquoted(found.group(2))) if found else None
+
+
+def told_to(argv: Sequence[str], stdin: str) -> Iterator[tuple[str, str]]:
+    """Variables that a command sets, and their values: `read`, `mapfile`, `printf -v`."""
+    named = [word for word in argv[1:] if not word.startswith("-")]
+    if argv[0] == "printf" and "-v" in argv[1:-1]:
+        yield argv[argv.index("-v") + 1], " ".join(named[2:] or named[1:])
+    elif argv[0] in ("read", "mapfile", "readarray") and stdin.strip(HOLE + "\n"):
+        for line in stdin.splitlines()[:_MOST]:
+            words = line.split()
+            yield (named[-1] if named else "REPLY"), line
+            yield from zip(named, words, strict=False)
+            if len(words) >= len(named) > 1:
+                yield named[-1], " ".join(words[len(named) - 1 :])
+
+
 def unquoted(text: str) -> str:
     """A bare word without its backslashes."""
     return _ESCAPED.sub(lambda found: "" if found.group(1) == "\n" else found.group(1), text)
@@ -114,7 +134,16 @@ def expanded(text: str, variables: Mapping[str, list[str]], *, quoted: bool) -> 
     if flag == "!":
         values = [one for value in values for one in variables.get(value, (HOLE,))]
     results = dict.fromkeys(one for value in values for one in _changed(value, rest, variables))
-    return [value if quoted else fields(value) for value in results][:_MOST]
+    if quoted:
+        return list(results)
+    marks = "".join(variables.get("IFS", ()))
+    split = dict.fromkeys(one for value in results for one in (_split_at(marks, value), fields(value)))
+    return list(split)
+
+
+def _split_at(marks: str, value: str) -> str:
+    """A value as it falls apart at the characters of IFS."""
+    return re.sub(f"[{re.escape(marks)} \\t\\n]+", FIELD, value)
 
 
 def _changed(value: str, rest: str, variables: Mapping[str, list[str]]) -> Iterable[str]:

@@ -65,7 +65,7 @@ def _without_a_policy(place: Path) -> list[str]:
         artefacts=place / "artefacts",
         vault=Vault({}),
         spec_path=None,
-        tick=lambda *_: None,
+        tick=lambda _text, _item: None,
         on_tick=lambda _: None,
     )
     told: list[str] = []
