@@ -68,7 +68,9 @@ def chosen_document(chosen: str, *, workspace: Path | None = None) -> Document:
     """The policy somebody named: a shipped one by its name, a file by its path."""
     if "/" not in chosen and not chosen.endswith(_ENDINGS):
         if chosen in shipped():
-            return parse(_text(SHIPPED / f"{chosen}.yaml"), f"{chosen}.yaml", "user")
+            tree = SHIPPED / "trees" / f"{chosen}.json"
+            read_ahead = tree.read_bytes() if tree.is_file() else b""
+            return parse(_text(SHIPPED / f"{chosen}.yaml"), f"{chosen}.yaml", "user", tree=read_ahead)
         near = closest(chosen, shipped())
         hint = f"did you mean '{near}'?" if near else f"shipped: {', '.join(shipped())}; name a file by its path"
         raise ConfigError(f"there is no policy {chosen!r}", hint=hint)

@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from runner.errors import ConfigError
 from runner.policy import reading
 from runner.policy.book import Expectation, Rule, Source
 from runner.policy.settings import SETTINGS, TREE, Level, Value
+from runner.policy.trees import unpacked
 from runner.spec import fields
 from runner.spec.frontmatter import Map, Node, Place, Scalar, Seq, document
 from runner.values import Gate, Ruling
@@ -70,12 +72,17 @@ _NO_GATES: Mapping[str, Asking] = {}
 _NO_GROUPS: Mapping[str, tuple[tuple[str, ...], Place]] = {}
 
 
-def parse(text: str, path: str, layer: str, *, signed_by: str = "") -> Document:
-    """Read a policy file. Raises ConfigError for all that is wrong with it, each fault with line and column."""
+# a run looks at its files before and after its first checkpoint
+@lru_cache(maxsize=64)
+def parse(text: str, path: str, layer: str, *, signed_by: str = "", tree: bytes = b"") -> Document:
+    """Read a policy file. Raises ConfigError for all that is wrong with it, each fault with line and column.
+
+    `tree` is what somebody read of the same text before, see `trees`.
+    """
     data = text.encode("utf-8", "surrogatepass")
     if len(data) > MAX_BYTES:
         raise ConfigError(f"this policy is larger than {MAX_BYTES // 1024 // 1024} MiB", path=path, line=1, column=1)
-    top = document(text, path, noun="policy")
+    top = (unpacked(tree, text, path) if tree else None) or document(text, path, noun="policy")
     faults = fields.Faults()
     with faults:
         fields.known(top, (*_OWN, *TREE.here, *TREE.below), "a policy")

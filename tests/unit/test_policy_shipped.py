@@ -8,11 +8,12 @@ from ruamel.yaml import YAML
 
 from runner.config import policies
 from runner.errors import ConfigError
-from runner.policy import examples, reading, schema
+from runner.policy import examples, reading, schema, trees
 from runner.policy.document import parse
 from runner.policy.facts import facts_of
 from runner.policy.merge import merge
 from runner.policy.trial import AnyMachine
+from runner.spec.frontmatter import document
 from runner.tools.builtin import effect_of
 from runner.values import Ruling
 
@@ -202,3 +203,23 @@ def test_what_the_schema_refuses_does_not_load_either(text: str) -> None:
     assert not jsonschema.Draft202012Validator(json.loads(schema.schema())).is_valid(
         YAML(typ="safe", pure=True).load(whole)
     )
+
+
+# ---- read ahead ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_read_ahead_is_what_the_file_says(name: str) -> None:
+    text = (policies.SHIPPED / f"{name}.yaml").read_text("utf-8")
+    kept = (policies.SHIPPED / "trees" / f"{name}.json").read_bytes()
+    assert kept == trees.packed(text) + b"\n", "run: python -m runner.policy.trees"
+    assert trees.unpacked(kept, text, "x.yaml") == document(text, "x.yaml", noun="policy")
+
+
+def test_a_file_that_was_changed_is_read_itself() -> None:
+    text = (policies.SHIPPED / "default.yaml").read_text("utf-8")
+    kept = trees.packed(text)
+    assert trees.unpacked(kept, text + "#\n", "x") is None
+    assert trees.unpacked(kept[:-20], text, "x") is None
+    changed = text.replace("default: ask", "default: deny")
+    assert merge([parse(changed, "x.yaml", "user", tree=kept)]).default is Ruling.DENY
