@@ -67,7 +67,7 @@ COMMANDS = {
         "  help: to give a prompt instead of a spec: runner loop -p TEXT",
     ),
     "a word nothing is like": Slip(
-        ("xyzzy",), "error: there is no command 'xyzzy'\n  help: commands: apply, budget, …; see runner --help"
+        ("xyzzy",), "error: there is no command 'xyzzy'\n  help: commands: allow-starts, apply, …; see runner --help"
     ),
     "a command of a group": Slip(
         ("spec", "chek", "spec.md"),

@@ -179,6 +179,16 @@ def test_limits_of_a_policy_bind_and_no_flag_goes_beyond_them(runner: Runner, po
     assert "no limit was raised" in more.stderr
 
 
+def test_limits_of_a_repositorys_own_policy_bind_too(runner: Runner, policy: Path) -> None:
+    team = runner.write("policies/team.yaml", f"{HEAD}scope: project\nbudgets: {{per_run: {{iterations: 1}}}}\n")
+    runner.write("spec.md", "---\nchecks: ['test -e never']\nstall: none\n---\n# Never\n\nTry.\n")
+    done = runner("loop", "spec.md", "--model", runner.recording(DONE), "--max-iterations", "9")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert runner.last()["iterations"] == 1
+    (told_of,) = told(runner, "LimitsSet")
+    assert told_of["sources"]["iterations"] == f"policy {team.relative_to(runner.cwd)}:5"
+
+
 def test_a_step_above_the_policys_cap_is_not_sent(runner: Runner, policy: Path) -> None:
     policy.write_text(HEAD + ALLOWS + "budgets: {per_step: {usd: 0.000001}}\n")
     done = runner("loop", "-p", "Work.", "--model", runner.recording(DONE))
