@@ -187,10 +187,10 @@ def test_another_policy_asks_anew(deploys: Runner) -> None:
     assert [one["body"]["outcome"] for one in deploys.events("ApprovalDecided")] == ["void"]
 
 
-@pytest.fixture
-def terminal(deploys: Runner) -> Iterator[Terminal]:
+@pytest.fixture(params=["live", "plain"])
+def terminal(deploys: Runner, request: pytest.FixtureRequest) -> Iterator[Terminal]:
     policy(deploys, SELF)
-    command = runner_command("loop", "spec.md", "--plain")
+    command = runner_command("loop", "spec.md", *(["--plain"] if request.param == "plain" else []))
     opened = Terminal(command, cwd=deploys.cwd, env=deploys.environ() | {"TERM": "xterm"}, width=120, height=60)
     yield opened
     opened.close()
