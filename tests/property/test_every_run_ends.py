@@ -13,10 +13,10 @@ from runner import loop
 from runner.agent.conversation import Conversation
 from runner.agent.prompt import Brief
 from runner.errors import LostError, NeverSentError, NoReplyError, UnbilledError
-from runner.events.facts import RunCreated, SetupFinished
+from runner.events.facts import CallDispatched, RunCreated, SetupFinished, ToolStarted
 from runner.loop.world import World
 from runner.policy.model import Policy
-from runner.ports import Completion
+from runner.ports import Completion, Judged
 from runner.pricing.cost import Price
 from runner.spec.model import Spec
 from runner.state import State
@@ -24,7 +24,18 @@ from runner.store import journal
 from runner.store.database import Database
 from runner.store.recorder import create_run, open_run, take_over
 from runner.testing.fakes import FakeChecks, FakeClock, FakeGuard, FakeModel, FakeTools, FakeWorkspace, engine_of
-from runner.values import Limits, Reply, Scope, ScopeKind, StopKind, StopReason, ToolCall, Usage
+from runner.values import (
+    Decision,
+    Limits,
+    Reply,
+    Ruling,
+    Scope,
+    ScopeKind,
+    StopKind,
+    StopReason,
+    ToolCall,
+    Usage,
+)
 
 PRICE = Price(input=3_000, output=15_000, cached=300, cache_write=3_750)
 DEARER = Price(input=5_000, output=25_000, cached=500, cache_write=6_250)
@@ -47,6 +58,20 @@ class Words:
 
     def claims(self, message):
         return message.endswith("DONE")
+
+
+class Moody:
+    """A judge who lets most calls through, and denies the same ones again and again."""
+
+    digest = "d"
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+
+    def decide(self, call: ToolCall) -> Judged:
+        ruling = self.dice.choices(list(Ruling), weights=(8, 1, 2))[0]
+        rule, action = self.dice.choice(["", "a", "b"]), self.dice.choice(["x", "y", call.arguments])
+        return Judged(decision=Decision(ruling=ruling, rule=rule, action=action, policy="d"))
 
 
 def failing(dice: random.Random, fate: float):
@@ -105,6 +130,7 @@ def world_of(dice: random.Random, clock: FakeClock, models: list[FakeModel]) -> 
         backoff_s=lambda _: 0.0,
         on_text=lambda _: None,
         mask=str,
+        judge=Moody(dice) if dice.random() < 0.7 else None,
     )
 
 
@@ -119,6 +145,9 @@ def policy_of(dice: random.Random, *, has_checks: bool, has_setup: bool) -> Poli
         can_count=(dice.random() < 0.5, dice.random() < 0.5),
         contexts=(dice.choice([0, 60, 100_000]), 100_000),
         patience_ms=dice.choice([0, 2_000, 3_600_000]),
+        repeat_limit=dice.choice([None, 1, 4]),
+        step_usd=dice.choice([None, None, 0, 5_000]),
+        min_gain=dice.choice([0.0, 0.25]),
     )
 
 
@@ -154,6 +183,7 @@ def test_every_run_ends_within_its_limits_and_replays_to_the_same_state(seed, ha
         for _ in range(3):
             assert open_run(database, "r", clock).state == recorder.state
             assert within(recorder.state, limits)
+            assert decided(database, policy)
             if not stop.is_open:
                 break
             early, sent = comes_back(dice, clock, stop), [len(one.sent) for one in models]
@@ -168,6 +198,17 @@ def test_every_run_ends_within_its_limits_and_replays_to_the_same_state(seed, ha
         assert {tuple(row)[1:] for row in ledger} <= {(state.money.spent, state.money.unknown, 0)}
         assert len(list(journal.rows(database, "r"))) == state.seq
         database.close()
+
+
+def decided(database: Database, policy: Policy) -> bool:
+    """Whether nothing started that was not allowed, and no call was sent above the cap on a step."""
+    known = (journal.known("r", row) for row in journal.rows(database, "r"))
+    events = [one.event for one in known if one is not None]
+    started = [one.decision for one in events if isinstance(one, ToolStarted)]
+    holds = [one.hold for one in events if isinstance(one, CallDispatched)]
+    return all(one is None or one.ruling is Ruling.ALLOW for one in started) and (
+        policy.step_usd is None or all(hold <= policy.step_usd for hold in holds)
+    )
 
 
 def comes_back(dice: random.Random, clock: FakeClock, stop: StopReason) -> bool:
