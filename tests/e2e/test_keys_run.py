@@ -38,6 +38,26 @@ RUNNER_CONFIG=evil.toml
 """
 
 
+# Neither walls nor a policy stand between the tools and what is planted: no key gets to them all the same.
+POLICY = """\
+apiVersion: runner/v1
+kind: Policy
+metadata: {name: lets-everything}
+scope: user
+shell: {opaque: allow_in_sandbox}
+sandbox: {accept_unsandboxed: true}
+rules:
+  - {id: all, tool: [shell, write_file], effect: allow}
+"""
+
+
+def unheld(home: Path) -> dict[str, str]:
+    """The environment in which nothing holds a run's tools."""
+    policy = home / "policy.yaml"
+    policy.write_text(POLICY)
+    return {"RUNNER_POLICY": str(policy), "RUNNER_SANDBOX": "none"}
+
+
 def recording() -> str:
     steps: list[dict[str, object]] = [
         {"tools": [{"name": "shell", "arguments": {"command": LOOK}}]},
@@ -65,6 +85,7 @@ def test_planted_keys_are_shown_nowhere_and_a_hostile_env_file_changes_nothing(t
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
+            **unheld(home),
             "PYTHONPATH": str(ROOT),
             "RUNNER_STATE_DIR": str(state),
             "OPENAI_API_KEY": KEY,
@@ -129,6 +150,7 @@ def test_a_key_that_litellm_knows_by_itself_is_held_like_any_other(tmp_path: Pat
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
+            **unheld(home),
             "PYTHONPATH": str(ROOT),
             "RUNNER_STATE_DIR": str(state),
             "RUNNER_CONFIG": str(home / "config.toml"),
