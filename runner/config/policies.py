@@ -48,7 +48,11 @@ def load(
 
 def organisation(environ: Mapping[str, str], *, workspace: Path | None = None, org: Path = ORG) -> list[Document]:
     """The organisation's policies: those of `org`, and of the directory that a variable adds."""
-    found = _directory(org, "org", owners=frozenset({0})) if org.exists() or org.is_symlink() else []
+    found: list[Document] = []
+    if org.exists() or org.is_symlink():
+        # who can write the directory above can put another in its place
+        _owned(org.parent.stat(), org.parent, frozenset({0}))
+        found = _directory(org, "org", owners=frozenset({0}))
     if added := environ.get(VARIABLE, "").strip():
         place = expanded(Path(added)).absolute()
         _outside(place, workspace, VARIABLE)

@@ -22,6 +22,7 @@ from runner.values import Gate, Ruling
 
 MAX_BYTES = 4 * 1024 * 1024
 API = "runner/v1"
+_OURS = "runner/v"
 SCOPES = ("org", "user", "project")
 _OWN = ("apiVersion", "kind", "metadata", "scope", "delegate", "locked", "rules", "tests")
 _IN_APPROVALS = ("groups", "gates")
@@ -73,7 +74,7 @@ _NO_GROUPS: Mapping[str, tuple[tuple[str, ...], Place]] = {}
 
 
 # a run looks at its files before and after its first checkpoint
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def parse(text: str, path: str, layer: str, *, signed_by: str = "", tree: bytes = b"") -> Document:
     """Read a policy file. Raises ConfigError for all that is wrong with it, each fault with line and column.
 
@@ -120,15 +121,16 @@ def parse(text: str, path: str, layer: str, *, signed_by: str = "", tree: bytes 
 
 
 def is_policy(text: str, path: str) -> bool:
-    """Whether a file says it is one of runner's policies: its apiVersion, in a mapping that can be read."""
-    if API not in text:
+    """Whether a file says it is one of runner's policies, of whatever version."""
+    if _OURS not in text:
         return False
     try:
-        version = document(text, path, noun="policy").get("apiVersion")
+        top = document(text, path, noun="policy")
     except ConfigError:
         # what names runner's version and cannot be read is somebody's policy with a slip in it
         return True
-    return isinstance(version, Scalar) and version.text == API
+    # whatever the key: a misspelt apiVersion is a slip, too
+    return any(isinstance(value, Scalar) and value.text.startswith(_OURS) for _, value in top.entries)
 
 
 def canonical(documents: Sequence[Document]) -> str:

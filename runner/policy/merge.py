@@ -32,7 +32,8 @@ def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
             with faults:
                 _tightens(document, upper, layers[:depth])
             for name, stated in document.settings.items():
-                settings[name] = _joined(name, stated, settings.get(name))
+                with faults:
+                    settings[name] = _joined(name, stated, settings.get(name))
     with faults:
         _unique(ordered)
     faults.end()
@@ -186,6 +187,10 @@ def _joined(name: str, stated: Stated, before: Stated | None) -> Stated:
     if before is None:
         return stated
     kind = SETTINGS[name]
+    if kind.alone and stated.value != before.value:
+        raise stated.at.error(
+            f"{name} is {shown(name, before.value)} already, at {line(before.at)}", hint="state it in one file"
+        )
     if kind.loosens(stated.value, before.value):
         if kind.loosens(before.value, stated.value):
             # lists of what is allowed of which neither holds the other: what both allow
@@ -218,7 +223,14 @@ def _twice(at: Place, what: str, name: str, first: Place) -> None:
 
 def _gates(layers: Sequence[Sequence[Document]], settings: Mapping[str, Stated]) -> dict[str, Gate]:
     faults = fields.Faults()
-    groups = {name: members for each in layers[0] for name, (members, _) in each.groups.items()}
+    groups: dict[str, tuple[str, ...]] = {}
+    stated: dict[str, Place] = {}
+    for name, (members, at) in (group for each in layers[0] for group in each.groups.items()):
+        first = stated.setdefault(name, at)
+        if first is not at:
+            with faults:
+                _twice(at, "group", name, first)
+        groups[name] = members
     least = settings.get("approvals.min_approvers")
     floor_of = least.value if least is not None and isinstance(least.value, int) else 1
     # who runs the loop may answer for a policy of one's own, not for the organisation's

@@ -27,7 +27,7 @@ class Kind:
     """How one sort of setting is read, compared and joined.
 
     `loosens(lower, upper)`: the lower layer's value allows what the upper's does not. `joined(lower, upper)` is the
-    value of both; it is asked only where nothing loosens.
+    value of both; it is asked only where nothing loosens. `alone`: no two files may state it differently.
     """
 
     words: str
@@ -35,6 +35,7 @@ class Kind:
     schema: Schema
     loosens: Callable[[Value, Value], bool]
     joined: Callable[[Value, Value], Value] = lambda lower, _upper: lower
+    alone: bool = False
 
 
 def _number(value: Value) -> float:
@@ -83,7 +84,7 @@ def _switch(*, tight: bool) -> Kind:
 
 
 def _same(words: str, read: Callable[[Node, str], Value], schema: Schema) -> Kind:
-    return Kind(words=words, read=read, schema=schema, loosens=lambda lower, upper: lower != upper)
+    return Kind(words=words, read=read, schema=schema, loosens=lambda lower, upper: lower != upper, alone=True)
 
 
 def _texts(node: Node, name: str) -> tuple[str, ...]:

@@ -270,6 +270,8 @@ def test_a_repository_that_has_other_yaml_is_no_project_layer(tmp_path: Path) ->
 def test_a_project_policy_that_cannot_be_read_stops_the_run(tmp_path: Path) -> None:
     broken = {"policies/p.yaml": b"apiVersion: runner/v1\nkind: [Policy\n"}
     assert faults(own(tmp_path, ""), project=broken)[0].startswith("p.yaml:2:7: this is not YAML")
+    for text in ("apiVerison: runner/v1\nkind: Policy\n", "apiVersion: runner/v2\nkind: Policy\n"):
+        assert "apiVersion" in faults(own(tmp_path, ""), project={"policies/p.yaml": text.encode()})[0]
 
 
 # ---- whose the organisation's files are ------------------------------------------------------------------
@@ -309,6 +311,22 @@ def test_the_machines_own_directory_belongs_to_root(tmp_path: Path) -> None:
         assert [each.layer for each in loaded(own(tmp_path, ""), org=org).sources] == ["org", "user"]
     else:
         assert "belongs to uid" in faults(own(tmp_path, ""), org=org)[0]
+
+
+@AS_ROOT
+def test_whoever_can_replace_the_directory_owns_it(tmp_path: Path) -> None:
+    org = org_of(tmp_path)
+    tmp_path.chmod(0o777)
+    assert "can be written by its group" in faults(own(tmp_path, ""), org=org)[0]
+
+
+def test_two_files_of_one_layer_do_not_contradict_each_other(tmp_path: Path) -> None:
+    org = org_of(tmp_path, "sandbox: {run_as: alice}\napprovals: {groups: {a: [b]}}\n", "1.yaml")
+    org_of(tmp_path, "sandbox: {run_as: bob}\n", "2.yaml")
+    found = faults(own(tmp_path, ""), environ={policies.VARIABLE: str(org)})
+    assert found == [f"2.yaml:4:11: sandbox.run_as is alice already, at {org / '1.yaml'}:4 | state it in one file"]
+    org_of(tmp_path, "approvals: {groups: {a: [mallory]}}\n", "2.yaml")
+    assert "the group 'a' is there already" in faults(own(tmp_path, ""), environ={policies.VARIABLE: str(org)})[0]
 
 
 def test_links_in_the_organisations_directory_are_not_followed(tmp_path: Path) -> None:
