@@ -23,14 +23,16 @@ def allow_starts() -> int:
     """
     from runner.app import identity, reach
     from runner.app.clock import SystemClock
+    from runner.app.places import State
     from runner.config import load
     from runner.store.halted import lift
 
     settings = load(os.environ)
-    state = reach.state_of(settings)
     found = None
-    if state.database.exists():
-        found = lift(reach.open_state(state, settings).database, by=identity.user(), at=SystemClock().now())
+    # where nothing was ever run nothing is made
+    if State(settings.state_dir.value.expanduser()).database.exists():
+        access = reach.open_state(reach.state_of(settings), settings)
+        found = lift(access.database, by=identity.user(), at=SystemClock().now())
     if found is None:
         typer.echo("starts were not blocked: nothing to allow")
     else:

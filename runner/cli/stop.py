@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from runner.app.halt import Halted
-    from runner.app.places import State
     from runner.config import Settings
 
 
@@ -47,6 +46,7 @@ def stop(
     import os
 
     from runner.app import halt, reach
+    from runner.app.places import State
     from runner.config import load
     from runner.errors import ConfigError, NotFoundError
     from runner.store import journal
@@ -58,12 +58,13 @@ def stop(
             hint="runner stop last   runner stop --all   (see `runner runs`)",
         )
     settings = load(os.environ)
-    state = reach.state_of(settings)
     waited_s = halt.age_s()
     if run is None:
-        return _stop_all(state, settings, why, waited_s, as_json=as_json)
-    if not state.database.exists():
+        return _stop_all(settings, why, waited_s, as_json=as_json)
+    # looking for a run makes no state directory
+    if not State(settings.state_dir.value.expanduser()).database.exists():
         raise NotFoundError(f"there is no run {run!r}", hint="nothing was ever run with this state directory")
+    state = reach.state_of(settings)
     reading = Database(state.database, read_only=True)
     named = journal.find_run(reading, run).id
     open_runs = [named] if named in halt.standing_open(reading) else []
@@ -72,10 +73,11 @@ def stop(
     return _say(halted, "nothing to stop: this run has ended already", as_json=as_json)
 
 
-def _stop_all(state: State, settings: Settings, why: str, waited_s: float, *, as_json: bool) -> int:
+def _stop_all(settings: Settings, why: str, waited_s: float, *, as_json: bool) -> int:
     from runner.app import halt, identity, reach
     from runner.cli.edge import notice
 
+    state = reach.state_of(settings)
     if not state.database.exists():
         state.open().close()
     halted, trouble = halt.halt_all(
