@@ -72,8 +72,10 @@ def hostile(runner, tmp_path):
     runner.write("untracked.txt", "untracked\n")
     canary = tmp_path / "canary"
     runner.write("spec.md", "---\nchecks: ['test -f result.txt']\n---\n# Work\n\nMake result.txt.\n")
+    # in a file: as the text of a call the policy would refuse it
+    runner.write("work.sh", HOSTILE.format(canary=canary))
     model = runner.recording(
-        {"step": 1, "text": "", "tools": [{"name": "shell", "arguments": {"command": HOSTILE.format(canary=canary)}}]},
+        {"step": 1, "text": "", "tools": [{"name": "run", "arguments": {"argv": ["sh", "work.sh"]}}]},
         {"step": 2, "text": "", "tools": [{"name": "write_file", "arguments": {"path": "b.txt", "content": "b\n"}}]},
         {"otherwise": True, "text": "Done."},
     )
