@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.app.lending import lent
 from runner.app.look import Look
 from runner.app.places import State
 from runner.errors import BusyError, StateError
@@ -127,6 +128,8 @@ def forget(state: State, database: Database, row: RunRow) -> None:
             _remove(workspace.git.directory.parent)
         with database.transaction(durable=True) as tx:
             journal.forget(tx, row.id)
+        for elsewhere in lent(place.root):
+            _remove(elsewhere)
         _remove(place.root)
 
 
@@ -144,6 +147,9 @@ def forget_all(state: State) -> tuple[Path, ...]:
         raise BusyError(
             "approvals are served from here", hint="nothing was removed; end `runner approvals serve` first"
         )
+    for place in _listed(state.root / "runs"):
+        for elsewhere in lent(place):
+            _remove(elsewhere)
     # the database last: a crash on the way leaves something that the same command removes
     for path in sorted(_within(state.root), key=lambda path: (path.name.startswith(_DATABASE), path.name)):
         _remove(path)

@@ -13,6 +13,7 @@ from runner.app.approver import at_terminal
 from runner.app.asking import Asking
 from runner.app.clock import SystemClock
 from runner.app.judge import PolicyJudge
+from runner.app.lending import lend
 from runner.app.places import RunPlace, State
 from runner.app.plan import Chosen, Sources, policy_of
 from runner.app.setup import run_setup
@@ -73,6 +74,9 @@ def world(parts: Parts) -> World:
     env = sources.settings.tool_env()
     # the guard knows what is protected once checkpoint 0 is there, and no command is wanted before
     held = Walls(parts.choice, sources.settings, parts.rulebook, lambda: _ground(parts, guard), parts.proxy)
+    if held.user is not None:
+        lend(parts.place.scratch)
+        lend(parts.place.home, held.user)
     enclosure = held.enclosure(parts.place.scratch)
     tools = BuiltinTools(
         root,
@@ -127,7 +131,7 @@ def _ground(parts: Parts, guard: LateGuard) -> Ground:
         workspace=root,
         origin=Path(parts.created.origin),
         state=parts.state.root,
-        home=parts.place.home,
+        home=parts.place.home.resolve(),
         protected=tuple(guard.base()),
         spec=spec.relative_to(root).as_posix() if spec is not None and inside else None,
     )

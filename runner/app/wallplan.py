@@ -92,8 +92,11 @@ def limits(sandbox: SandboxRules) -> Limits:
     )
 
 
-def furnish(home: Path, env: Mapping[str, str]) -> None:
-    """Make the private HOME, and tell git in it who commits: of the user's own settings only what holds no secret."""
+def furnish(home: Path, env: Mapping[str, str], owner: tuple[int, int] | None = None) -> None:
+    """Make the private HOME, and tell git in it who commits: of the user's own settings only what holds no secret.
+
+    `owner` are the user and group that commands run as, where they are others.
+    """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     user = {**bare_environment((home,)), "HOME": str(user_home(env))}
     del user["GIT_CONFIG_GLOBAL"]
@@ -110,6 +113,8 @@ def furnish(home: Path, env: Mapping[str, str]) -> None:
     # a command of an earlier run may have left a link under any name
     with tempfile.NamedTemporaryFile("w", dir=home, delete=False, encoding="utf-8") as file:
         file.writelines(lines)
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
     made = Path(file.name)
     try:
         made.replace(home / ".gitconfig")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from runner.app import egress, wallplan
+from runner.app import egress, lending, wallplan
 from runner.app.wallplan import Ground
 from runner.config import Settings
 from runner.errors import ConfigError
@@ -139,14 +139,24 @@ class Walls:
         """As a run records it."""
         return self.choice.name
 
+    @property
+    def _run_as(self) -> str:
+        return self._settings.sandbox_user.value or self._rulebook.sandbox.run_as
+
+    @property
+    def user(self) -> tuple[int, int] | None:
+        """User and group that everything runs as, where that is not whoever runs runner."""
+        other = self.choice.backend.name == walls.LANDLOCK and os.geteuid() == 0
+        return lending.account(self._run_as) if other else None
+
     @cached_property
     def plan(self) -> Plan:
         """What commands may see and do."""
         ground, env = self._ground(), self._settings.tool_env()
         if ground.home is not None:
-            wallplan.furnish(ground.home, env)
+            wallplan.furnish(ground.home, env, self.user)
         made = wallplan.plan(ground, env, self._rulebook.sandbox, self._rulebook.paths)
-        made = replace(made, run_as=self._settings.sandbox_user.value or made.run_as)
+        made = replace(made, run_as=self._run_as)
         if self._proxy is None:
             return made
         return replace(made, network="proxy", proxy=self._proxy.path, proxy_port=self._proxy.port)
@@ -160,6 +170,7 @@ class Walls:
             plan=lambda: self.plan,
             reach=lambda: egress.reach(self._rulebook.network.setup, env),
             directory=directory,
+            user=self.user,
         )
 
     def launch(self, env: Mapping[str, str]) -> Launch:

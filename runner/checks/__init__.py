@@ -3,7 +3,7 @@
 from runner.checks.guard import WorkspaceGuard
 from runner.checks.protect import Protection, protected_paths, protection
 from runner.checks.results import Masks, failure_signature, total_score
-from runner.checks.run import SpecChecks, free
+from runner.checks.run import SpecChecks
 from runner.checks.setup import setup_inputs
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "SpecChecks",
     "WorkspaceGuard",
     "failure_signature",
-    "free",
     "protected_paths",
     "protection",
     "setup_inputs",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -84,6 +83,7 @@ class SpecChecks:
         key = self._products.key(spec, tree) if spec.setup else ""
         fresh = not (spec.setup and self._products.take(self._views.path, key))
         view = self._views.build(spec, tree=tree, base=base, accepted=accepted)
+        self._enclosure.hand_over(view.path)
         notes = list(view.notes)
         trouble = ""
         if spec.setup and not fresh:
@@ -114,7 +114,7 @@ class SpecChecks:
 
     def _results(self, spec: Spec, view: View, interrupt: Interrupt, notes: list[str]) -> tuple[CheckResult, ...]:
         with (
-            _private_directory(self._scratch) as results,
+            self._private_directory(self._scratch) as results,
             self._started_by(self._enclosure.of_view(view.path, (results, *view.linked))),
         ):
             return self._with_services(spec, view, results, interrupt, notes)
@@ -161,7 +161,7 @@ class SpecChecks:
                 program.stop(grace_s=_SERVICE_GRACE_S)
 
     def _check(self, check: Check, view: View, results_root: Path, interrupt: Interrupt) -> CheckResult:
-        with _private_directory(results_root) as results:
+        with self._private_directory(results_root) as results:
             argv = tuple(word.replace(RESULTS, str(results)) for word in check.argv)
             program = names.program_of_tests(check.argv)
             report = check.report.replace(RESULTS, str(results))
@@ -233,6 +233,18 @@ class SpecChecks:
             tail=tail_of(ran, [*([ran.trouble] if ran.trouble else []), *trouble.splitlines()], vault=self._vault),
         )
 
+    @contextmanager
+    def _private_directory(self, above: Path) -> Generator[Path]:
+        """A directory nobody could know before, mode 0700, gone afterwards."""
+        # A path that a shell would take apart cannot stand in a check's text.
+        plain = shlex.quote(str(above)) == str(above)
+        path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=above if plain else None)).resolve()
+        self._enclosure.hand_over(path)
+        try:
+            yield path
+        finally:
+            remove(path)
+
 
 def _with_report(argv: tuple[str, ...], report: str) -> tuple[str, ...]:
     if argv[:2] == names.SHELL:
@@ -263,26 +275,6 @@ def _beneath(path: Path, root: Path) -> bool:
         return False
 
 
-@contextmanager
-def _private_directory(above: Path) -> Generator[Path]:
-    """A directory nobody could know before, mode 0700, gone afterwards."""
-    # A path that a shell would take apart cannot stand in a check's text.
-    plain = shlex.quote(str(above)) == str(above)
-    path = Path(tempfile.mkdtemp(prefix=f"results-{secrets.token_hex(8)}-", dir=above if plain else None)).resolve()
-    try:
-        yield path
-    finally:
-        remove(path)
-
-
 def _commands(scratch: Path, env: Mapping[str, str], launch: Launcher = unwalled) -> Commands:
     """What starts the programs of one run's checks; their mark is the same after a crash."""
     return Commands(env, leftovers.tag("checks", scratch), launch=launch)
-
-
-def free(scratch: Path) -> None:
-    """Remove a run's scoring view and all that belongs to it; the scratch directory is gone afterwards."""
-    if scratch.is_dir():
-        _commands(scratch.resolve(), {}).end_leftovers()
-        remove(scratch)
-    shutil.rmtree(scratch, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,8 @@ class Enclosure:
     """Makes other walls out of those of the tools.
 
     `name` is how a verdict names them; `plan` gives what the tools may see and do, asked for when it is first wanted;
-    `reach` gives whom setup may reach. `directory` is one of this user's alone, for the proxy's socket.
+    `reach` gives whom setup may reach. `directory` is one of this user's alone, for the proxy's socket. `user` are the
+    user and group that everything runs as, where that is not whoever runs runner.
     """
 
     name: str = NONE
@@ -30,6 +32,16 @@ class Enclosure:
     plan: Callable[[], Plan] | None = None
     reach: Callable[[], Registries] = Registries
     directory: Path = Path()
+    user: tuple[int, int] | None = None
+
+    def hand_over(self, path: Path) -> None:
+        """Let whoever everything runs as write in a directory. Only one that is fresh: another's links would count."""
+        if self.user is None:
+            return
+        os.chown(path, *self.user, follow_symlinks=False)
+        for folder, inner, files in os.walk(path):
+            for name in (*inner, *files):
+                os.chown(Path(folder, name), *self.user, follow_symlinks=False)
 
     def of_view(self, view: Path, writable: Sequence[Path]) -> Launcher:
         """The walls of checks: the view and `writable` can be written, the workspace only read, nobody be reached."""
