@@ -90,9 +90,15 @@ class Answers:
 
 
 def _vote(person: Person, word: Word) -> Vote:
-    note = " ".join(word.note.split())[:_LONGEST_NOTE]
+    # it is shown at terminals: nothing in it may steer one, or turn the line around
+    note = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in " ".join(word.note.split()))
     return Vote(
-        by=person.name, approve=word.approve, identity=person.identity, uid=person.uid, note=note, scope=word.scope
+        by=person.name,
+        approve=word.approve,
+        identity=person.identity,
+        uid=person.uid,
+        note=note[:_LONGEST_NOTE],
+        scope=word.scope,
     )
 
 

@@ -27,10 +27,10 @@ def test_a_link_is_looked_at_as_often_as_anybody_likes_and_answers_once(waiting:
             assert get(url, method)[0] == 200
         assert waiting.votes() == []
 
-        status, page = post(url, answer="approve", note="checked  with\nops")
+        status, page = post(url, answer="approve", note="checked  with\nops\u202e \x1b[2J")
         assert (status, "approved by alice (link)" in page) == (200, True)
         (vote,) = waiting.votes()
-        assert vote == Vote(by="alice", approve=True, identity="link", note="checked with ops")
+        assert vote == Vote(by="alice", approve=True, identity="link", note="checked with ops\ufffd \ufffd[2J")
 
         for answer in ("approve", "deny"):
             status, page = post(url, answer=answer)

@@ -66,6 +66,12 @@ def test_verify(ran):
     assert (set(found["journal"]), set(found["log"])) == (parts, parts)
 
 
+def test_audit_verify(ran):
+    found = ran.json("audit", "verify", "--json")
+    assert set(found) == DOCUMENTED["runner audit verify --json"]
+    assert all(set(one) == {"run", "seq", "hash"} for one in found["heads"])
+
+
 def test_where_and_clean(ran):
     found = ran.json("where", "--json")
     assert set(found) == DOCUMENTED["runner where --json"]
