@@ -24,6 +24,8 @@ _PTRACE_ATTACH, _KEYCTL_READ = 16, 11
 SETTING = Path("/proc/sys/kernel/core_pattern")
 """Names the program that the kernel starts, as root and outside of every wall, when a process crashes."""
 BOMB, BYTES = 400, 32 << 20
+HOLD_S = 1.5
+"""How long what was taken is kept: whoever watches looks four times a second, on a machine that is busy."""
 
 
 def alive(pid: int) -> bool:
@@ -254,12 +256,12 @@ def bomb(_: Scene) -> str:
     try:
         for _number in range(BOMB):
             if os.fork() == 0:
-                time.sleep(2)
+                time.sleep(HOLD_S + 1)
                 os._exit(0)
             started += 1
     except OSError as error:
         assert error.errno == errno.EAGAIN  # noqa: PT017 - no test of its own
-    time.sleep(0.8)
+    time.sleep(HOLD_S)
     return f"started {started}"
 
 
@@ -281,6 +283,7 @@ def fill_disk(scene: Scene) -> str:
     for file in files:
         file.write_bytes(os.urandom(1 << 22))
         time.sleep(0.06)
+    time.sleep(HOLD_S)
     for file in files:
         file.unlink()
     return "wrote all"
@@ -290,7 +293,7 @@ def fill_disk(scene: Scene) -> str:
 def take_memory(_: Scene) -> str:
     # in several processes: together is what counts
     parts = [
-        subprocess.Popen([sys.executable, "-ISc", f"import time; x = b'1' * {BYTES}; time.sleep(0.9)"])
+        subprocess.Popen([sys.executable, "-ISc", f"import time; x = b'1' * {BYTES}; time.sleep({HOLD_S})"])
         for _ in range(2)
     ]
     return "took all" if all(part.wait() == 0 for part in parts) else ""
