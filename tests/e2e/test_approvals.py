@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -218,6 +220,18 @@ def test_ctrl_c_at_the_question_stops_the_run_and_keeps_the_question(deploys: Ru
     assert terminal.ends() == 130
     assert deploys.events("ApprovalDecided") == []
     assert [one["outcome"] for one in waiting(deploys)] == ["open"]
+
+
+@pytest.mark.parametrize("terminal", ["live"], indirect=True)
+def test_ctrl_z_at_the_question_holds_nobody_up(deploys: Runner, terminal: Terminal) -> None:
+    terminal.sees("run it?")
+    terminal.send(signal.SIGTSTP)
+    stat = Path(f"/proc/{terminal.pid}/stat")
+    terminal.until(lambda _: stat.read_text().rpartition(")")[2].split()[0] == "T", "stopped")
+    terminal.send(signal.SIGCONT)
+    terminal.keys("y\r")
+    assert terminal.ends() == 0, terminal.screen.everything
+    assert deployed(deploys) == "deployed prod\n"
 
 
 def test_the_end_of_the_terminal_is_a_no(deploys: Runner, terminal: Terminal) -> None:

@@ -55,7 +55,7 @@ class LiveScreen:
         self._pending: deque[tuple[Event, State] | Line] = deque()
         self._state = State()
         self._driven = True
-        self._noted = 0
+        self._noted = self._paused = 0
         self._drawn: object = None
         self._wake, self._over = threading.Event(), threading.Event()
         self._lock = threading.RLock()
@@ -132,13 +132,15 @@ class LiveScreen:
             self._leave()
 
     def pause(self) -> None:
-        """Give the terminal back, until `go_on`."""
-        self._lock.acquire()
-        self._leave()
+        """Give the terminal back, until `go_on`. Several may: somebody who is asked here may press Ctrl-Z as well."""
+        with self._lock:
+            self._paused += 1
+            self._leave()
 
     def go_on(self) -> None:
-        """Take the terminal again, at the next frame."""
-        self._lock.release()
+        """Take the terminal again, at the next frame, once all who paused it say so."""
+        with self._lock:
+            self._paused -= 1
 
     def _leave(self) -> None:
         with self._lock:
@@ -153,7 +155,7 @@ class LiveScreen:
             before = self._noted
             with self._lock:
                 try:
-                    cost = self._tick()
+                    cost = 0.0 if self._paused else self._tick()
                 except Exception as error:  # noqa: BLE001  the run must go on, and be seen, whatever is wrong here
                     cost = self._broke(error)
             least = _RUSH_PAUSE_S if before - drawn > _RUSH else _PAUSE_S
