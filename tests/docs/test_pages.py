@@ -19,9 +19,9 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 VARIABLE = re.compile(r"\bRUNNER_[A-Z_]+\b")
-COMMAND = re.compile(r"^(?:\$ )?runner ([a-z]+)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ )?runner ([a-z-]+)", re.MULTILINE)
 RUNNER_LINE = re.compile(r"^(?:\$ )?(runner [^|#>\n]*)", re.MULTILINE)
-NAMED = re.compile(r"`runner ([a-z]+)[^`]*`")
+NAMED = re.compile(r"`runner ([a-z-]+)[^`]*`")
 NAMED_FLAGS = re.compile(r"`(--[a-z][^`]*|runner [^`]*)`")
 LARGEST_README = 200
 
@@ -132,7 +132,7 @@ def test_the_picture_of_the_live_view_shows_its_parts_below_what_the_demo_prints
 
 def test_every_command_flag_and_variable_of_the_pages_is_one():
     commands = (DOCS / "reference" / "cli.md").read_text("utf-8")
-    known = {*re.findall(r"^## `runner ([a-z]+)", commands, re.MULTILINE)}
+    known = {*re.findall(r"^## `runner ([a-z-]+)", commands, re.MULTILINE)}
     flags = {*FLAG.findall(commands)} | FOREIGN
     variables = {*VARIABLE.findall((DOCS / "reference" / "config.md").read_text("utf-8")), "RUNNER_TOOL"}
     for page in pages():
