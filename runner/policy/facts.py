@@ -175,7 +175,7 @@ class _Gatherer:
         self._tighten([text], [])
 
     def _run(self, argv: tuple[str, ...]) -> None:
-        self._refused = next((why for word in argv if (why := _refused_word(word))), "")
+        self._refused = next((why for word in argv if (why := _refused_word(word))), "" if argv else "no program")
         if self._refused:
             return
         self._unclear(next((why for word in argv if (why := characters.unseen(word))), ""))

@@ -60,6 +60,8 @@ def flags_of(argv: Sequence[str]) -> tuple[str, ...]:
         if len(word) < 2 or word[0] != "-":
             continue
         flag = word.partition("=")[0]
+        if len(flag) < 2:
+            continue
         found[flag] = None
         if flag[1] != "-":
             found.update((f"-{letter}", None) for letter in word[1:] if letter != "=")

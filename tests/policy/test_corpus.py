@@ -82,3 +82,8 @@ def test_a_program_in_the_workspace_is_not_what_its_name_says(judge: Judge, tmp_
     assert here.shell(f"{tmp_path}/git status") is Ruling.ASK
     assert here.facts("shell", {"command": "./git status"}).programs[0].inside
     assert judge.shell("git status") is Ruling.ALLOW
+
+
+def test_words_that_look_like_flags_and_are_none_are_facts_all_the_same(judge: Judge) -> None:
+    assert judge.facts("shell", {"command": "ls -=x - -- -a"}).programs[0].flags == ()
+    assert judge.facts("shell", {"command": "ls -ab=x --c=d"}).programs[0].flags == ("-ab", "-a", "-b", "-x", "--c")
