@@ -50,7 +50,9 @@ def alone(policy: str) -> Rulebook:
 
 def standing(settings: Settings, root: Path) -> Rulebook:
     """The policy of a run in `root`, without its project's own layer. Raises ConfigError for all that is wrong."""
-    return policies.load(settings.policy.value, environ=settings.environ, workspace=root)
+    return policies.load(
+        settings.policy.value, environ=settings.environ, workspace=root, state=settings.state_dir.value
+    )
 
 
 def refuse_loosening(settings: Settings, root: Path) -> None:
@@ -73,7 +75,13 @@ def with_project(settings: Settings, rulebook: Rulebook, workspace: Workspace, t
     if not found:
         return rulebook
     project = workspace.read_many(tree, found)
-    return policies.load(settings.policy.value, environ=settings.environ, project=project, workspace=workspace.root)
+    return policies.load(
+        settings.policy.value,
+        environ=settings.environ,
+        project=project,
+        workspace=workspace.root,
+        state=settings.state_dir.value,
+    )
 
 
 def layers(rulebook: Rulebook) -> tuple[str, ...]:

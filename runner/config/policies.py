@@ -30,20 +30,29 @@ def load(
     environ: Mapping[str, str],
     project: Mapping[str, bytes] | None = None,
     workspace: Path | None = None,
+    state: Path | None = None,
     org: Path = ORG,
 ) -> Rulebook:
     """The rulebook of a run: the organisation's files, the `chosen` policy (a shipped name or a path), the project's.
 
     `project` are files of checkpoint 0 by their path in the workspace. With `workspace`, files inside it are refused
-    where only somebody else may write. Raises ConfigError with file, line and column for whatever cannot be used.
+    where only somebody else may write; `state`, runner's own directory, is nothing to tools. Raises ConfigError with
+    file, line and column for whatever cannot be used.
     """
     documents, tried = organisation(environ, workspace=workspace, org=org), chosen_document(chosen, workspace=workspace)
     mine, notes = of_project(project or {})
     # the examples of the shipped ones are tried by our own tests
     theirs = [tried] if tried.source.path == chosen else []
     examples.check([rule for each in (*documents, *theirs, *mine) for rule in each.rules])
-    merged = merge([*documents, tried, *mine], home=environ.get("HOME", ""))
+    own = "" if state is None else _as_in_facts(state.resolve(), workspace)
+    merged = merge([*documents, tried, *mine], home=environ.get("HOME", ""), state=own)
     return replace(merged, notes=(*merged.notes, *notes)) if notes else merged
+
+
+def _as_in_facts(place: Path, workspace: Path | None) -> str:
+    """A path as the facts of a call have it: relative in the workspace, else absolute."""
+    root = None if workspace is None else workspace.resolve()
+    return str(place.relative_to(root) if root is not None and place.is_relative_to(root) else place)
 
 
 def organisation(environ: Mapping[str, str], *, workspace: Path | None = None, org: Path = ORG) -> list[Document]:

@@ -80,10 +80,10 @@ class _Merged:
     def reach(self, name: str) -> tuple[Egress, ...]:
         return tuple(each for each in listed(self.value(name)) if isinstance(each, Egress))
 
-    def paths(self) -> PathRules:
+    def paths(self, own: PathRules) -> PathRules:
         return PathRules(
-            deny_write=tuple(dict.fromkeys((*floor.DENY_WRITE, *self.texts("paths.deny_write")))),
-            deny_read=self.texts("paths.deny_read"),
+            deny_write=tuple(dict.fromkeys((*own.deny_write, *self.texts("paths.deny_write")))),
+            deny_read=tuple(dict.fromkeys((*own.deny_read, *self.texts("paths.deny_read")))),
         )
 
     def sandbox(self) -> SandboxRules:
@@ -105,14 +105,15 @@ def line(at: Place | None) -> str:
 
 
 def rulebook(
-    documents: Sequence[Document], stated: Mapping[str, Stated], gates: Mapping[str, Gate], *, home: str
+    documents: Sequence[Document], stated: Mapping[str, Stated], gates: Mapping[str, Gate], *, home: str, state: str
 ) -> Rulebook:
     """The rulebook of these files, from the top down, whose settings were merged to `stated`."""
     merged = _Merged(stated)
     text = canonical(documents)
     digest = hashlib.sha256(text.encode()).hexdigest()
     rules = (*floor.RULES, *(rule for document in documents for rule in document.rules))
-    paths = merged.paths()
+    own = floor.paths(state)
+    paths = merged.paths(own)
     effective = {
         name: Effective(merged.value(name), merged.place(name))
         for name in SETTINGS
@@ -140,13 +141,13 @@ def rulebook(
         paths=paths,
         secrets=merged.secrets(),
         settings=effective,
-        decider=compiled.Decider(ready, _defaults(documents, merged, paths), digest, home),
+        decider=compiled.Decider(ready, _defaults(documents, merged, paths, own), digest, home),
         tests=tuple(test for document in documents for test in document.tests),
         notes=_notes(effective),
     )
 
 
-def _defaults(documents: Sequence[Document], merged: _Merged, paths: PathRules) -> compiled.Defaults:
+def _defaults(documents: Sequence[Document], merged: _Merged, paths: PathRules, own: PathRules) -> compiled.Defaults:
     def place(name: str) -> compiled.Place:
         at = merged.place(name)
         layer = next((each.source.layer for each in documents if at.startswith(f"{each.source.path}:")), "floor")
@@ -161,20 +162,21 @@ def _defaults(documents: Sequence[Document], merged: _Merged, paths: PathRules) 
         in_args_at=place("secrets.on_secret_in_args"),
         gate=merged.word("approvals.default") or OWN_GATE,
         paths=paths,
-        path_places=_path_places(documents),
+        path_places=_path_places(documents, own),
     )
 
 
-def _path_places(documents: Sequence[Document]) -> dict[str, compiled.Place]:
+def _path_places(documents: Sequence[Document], own: PathRules) -> dict[str, compiled.Place]:
     """Where each barred path is stated first, from the top down."""
-    floors = (f"paths.deny_write {glob}" for glob in floor.DENY_WRITE)
-    places = dict.fromkeys(floors, compiled.Place("builtin:deny-write", "", "floor"))
+    places = {f"paths.deny_write {glob}": compiled.Place("builtin:deny-write", "", "floor") for glob in own.deny_write}
+    for glob in own.deny_read:
+        places[f"paths.deny_read {glob}"] = compiled.Place("builtin:deny-read", "", "floor")
     for document in documents:
         for key in ("paths.deny_write", "paths.deny_read"):
             found = document.settings.get(key)
-            for glob in () if found is None else listed(found.value):
+            for each in () if found is None else listed(found.value):
                 at = "" if found is None else line(found.at)
-                places.setdefault(f"{key} {glob}", compiled.Place(key, at, document.source.layer))
+                places.setdefault(f"{key} {each}", compiled.Place(key, at, document.source.layer))
     return places
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.policy.book import Command, Conditions, Rule
+from runner.policy.book import Command, Conditions, PathRules, Rule
 from runner.values import Ruling
 
 _OWN_VERBS = (
@@ -57,5 +57,8 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-DENY_WRITE: tuple[str, ...] = ("**/.git/config", "**/.git/hooks/**", "/etc/runner/**")
-"""What git would run, and the organisation's policies."""
+
+def paths(state: str) -> PathRules:
+    """What no tool writes, or reads: what git runs, the organisation's policies, runner's own `state` ("" for none)."""
+    kept = (f"{state}/**",) if state else ()
+    return PathRules(deny_write=("**/.git/config", "**/.git/hooks/**", "/etc/runner/**", *kept), deny_read=kept)

@@ -20,8 +20,11 @@ from runner.values import Gate, Ruling, format_duration, format_usd
 T = TypeVar("T")
 
 
-def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
-    """The rulebook of these files (one at least). Raises ConfigError that names both lines for each loosening."""
+def merge(documents: Sequence[Document], *, home: str = "", state: str = "") -> Rulebook:
+    """The rulebook of these files (one at least). Raises ConfigError that names both lines for each loosening.
+
+    `home` is what `~` stands for; `state` is runner's own directory, which is nothing to any tool.
+    """
     ordered = sorted(documents, key=lambda each: LAYERS.index(each.source.layer))
     layers = [list(group) for _, group in groupby(ordered, key=lambda each: each.source.layer)]
     faults = fields.Faults()
@@ -38,7 +41,7 @@ def merge(documents: Sequence[Document], *, home: str = "") -> Rulebook:
         _unique(ordered)
     faults.end()
     gates = _gates(layers, settings)
-    return rulebook(ordered, settings, gates, home=home)
+    return rulebook(ordered, settings, gates, home=home, state=state)
 
 
 # ---- tightening ------------------------------------------------------------------------------------------

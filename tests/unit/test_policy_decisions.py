@@ -223,6 +223,18 @@ def test_git_hooks_and_config_are_never_written() -> None:
     assert ruling(text, Facts(tool="write_file", writes=(".git/COMMIT_EDITMSG",))) is ALLOW
 
 
+def test_what_runner_keeps_is_nothing_to_tools() -> None:
+    parts = [parse(HEAD + rules("id: a, tool: '*', sandboxed: true, effect: allow"), "user.yaml", "user")]
+    kept = merge(parts, state="/var/lib/mine/state")
+    for facts, rule in (
+        (Facts(tool="shell", writes=("/var/lib/mine/state/runner.db",), sandboxed=True), "builtin:deny-write"),
+        (Facts(tool="read_file", reads=("/var/lib/mine/state/approvals.key",), sandboxed=True), "builtin:deny-read"),
+    ):
+        decision = kept.decide(facts)
+        assert (decision.ruling, decision.rule) == (DENY, rule)
+    assert kept.digest == merge(parts).digest
+
+
 def test_a_pattern_that_may_name_a_barred_path_is_denied_outside_walls() -> None:
     text = "paths: {deny_read: ['**/.env']}\n" + rules("id: a, tool: shell, effect: allow")
     assert ruling(text, shell("cat .e*", read_globs=(".e*",))) is DENY
