@@ -42,11 +42,6 @@ def standing_halt(database: Database) -> Halt | None:
     return _halt(rows[0]) if rows else None
 
 
-def blocked(database: Database) -> bool:
-    """Whether every start is blocked now."""
-    return bool(database.query("SELECT 1 FROM halted WHERE lifted IS NULL LIMIT 1"))
-
-
 def history(database: Database) -> list[Halt]:
     """Every time everything was stopped, oldest first."""
     return [_halt(row) for row in database.query(f"{_EVERY} ORDER BY id")]

@@ -40,7 +40,7 @@ from runner.ports import Clock, Interrupt
 from runner.state import State, evolve
 from runner.store import journal, ledger, summary
 from runner.store.database import Database
-from runner.store.halted import blocked, halted, refuse_start
+from runner.store.halted import halted, refuse_start, standing_halt
 from runner.values import Ms, NanoUsd, Period, Scope, ScopeKind
 
 Listener = Callable[[Stamped, State], None]
@@ -128,11 +128,14 @@ class JournalRecorder:
     def has_news(self) -> bool:
         """Whether somebody left a fact that the next `record` would append first."""
         moved = abs(self._moved()) >= _JUMP_MS
-        return bool(self._posted) or moved or journal.has_mail(self._database, self._run) or blocked(self._database)
+        return bool(self._posted) or moved or journal.has_mail(self._database, self._run) or self._is_halted()
 
     def stop_waits(self) -> bool:
         """Whether another process has asked this run, or every run, to stop now."""
-        return journal.stop_waits(self._database, self._run) or blocked(self._database)
+        return journal.stop_waits(self._database, self._run) or self._is_halted()
+
+    def _is_halted(self) -> bool:
+        return standing_halt(self._database) is not None
 
     def room(self, need: NanoUsd) -> bool:
         """Whether a call that was refused for other calls' holds is worth another try now."""

@@ -18,7 +18,7 @@ from runner.events.facts import (
 from runner.policy.rules import asked
 from runner.store import journal
 from runner.store.database import Database
-from runner.store.halted import Halt, blocked, halt, history, lift
+from runner.store.halted import Halt, halt, history, lift, standing_halt
 from runner.store.recorder import create_run, open_run, take_over
 from runner.values import Effect, Limits, StopKind, ToolCall
 from tests.contract.store_parts import AT, Clock, begin, database, dispatch, kinds
@@ -111,11 +111,11 @@ def test_a_driver_that_takes_a_run_just_then_is_stopped_before_it_does_anything(
 def test_the_first_word_stays_and_each_is_on_record(database: Database):
     for who in ("alice", "bob"):
         halt(database, by=who, why="", now=lambda: AT)
-    assert blocked(database)
+    assert standing_halt(database) is not None
     lift(database, by="carol", at=AT + 1)
     halt(database, by="bob", why="again", now=lambda: AT + 2)
     assert [(one.by, one.lifted_by) for one in history(database)] == [("alice", "carol"), ("bob", "")]
-    assert blocked(database)
+    assert standing_halt(database) is not None
 
 
 def test_a_switch_that_cannot_be_read_stops(database: Database):
