@@ -23,6 +23,8 @@ _HARMLESS = frozenset(("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", 
 _STANDARD = frozenset(
     ("/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin")
 )
+_IDLE = names("cd true false : exit")
+"""The shell's own commands that nobody needs a rule for, as long as another program is there."""
 _MOST_DIRECTORIES = 8
 _MOST_SUBCOMMANDS = 8
 _PIPED = Word(text="…", glob="*")
@@ -119,6 +121,7 @@ class _Gatherer:
         self._tool, self._args, self._effect, self._around = tool, arguments, effect, around
         self._programs: dict[Program, None] = {}
         self._suspects: dict[Program, None] = {}
+        self._idle: dict[Program, None] = {}
         self._redirects: dict[tuple[str, str], None] = {}
         self._paths: dict[str, dict[str, None]] = {
             kind: {} for kind in ("reads", "writes", "read_globs", "write_globs")
@@ -148,7 +151,7 @@ class _Gatherer:
             recognised=not self._opaque and not self._refused,
             opaque=self._opaque,
             refused=self._refused,
-            programs=() if self._opaque or self._refused else tuple(self._programs),
+            programs=() if self._opaque or self._refused else tuple(self._programs or self._idle),
             suspects=tuple(self._suspects),
             redirects=tuple(self._redirects),
             reads=tuple(self._paths["reads"]),
@@ -204,7 +207,9 @@ class _Gatherer:
             argv = tuple(self._told(word) for word in words)
             if argv[0] == "cd":
                 self._changed_directory(words)
-                self._add(words, argv)
+            if argv[0] in _IDLE and self._within_workspace():
+                # it does nothing by itself, and where a program starts is the call's own to say
+                self._idle[self._program(argv)] = None
                 continue
             self._unclear(wrappers.hidden(argv))
             inner = tuple(wrappers.inside(argv))
@@ -227,6 +232,9 @@ class _Gatherer:
 
     def _told(self, word: Word) -> str:
         return self._around.home + word.text[1:] if word.tilde else word.text
+
+    def _within_workspace(self) -> bool:
+        return all(self._around.path(".", cwd)[1] for cwd in self._cwds)
 
     def _changed_directory(self, words: list[Word]) -> None:
         told = [self._told(word) for word in words[1:]]

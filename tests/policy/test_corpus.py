@@ -87,3 +87,16 @@ def test_a_program_in_the_workspace_is_not_what_its_name_says(judge: Judge, tmp_
 def test_words_that_look_like_flags_and_are_none_are_facts_all_the_same(judge: Judge) -> None:
     assert judge.facts("shell", {"command": "ls -=x - -- -a"}).programs[0].flags == ()
     assert judge.facts("shell", {"command": "ls -ab=x --c=d"}).programs[0].flags == ("-ab", "-a", "-b", "-x", "--c")
+
+
+def test_a_rule_for_a_program_is_enough_where_the_text_only_changes_into_a_directory(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: runner/v1\nkind: Policy\nmetadata: {name: one}\nscope: user\ndefault: ask\nshell: {opaque: ask}\n"
+        "rules:\n  - {id: tests, tool: shell, command: {program: pytest}, effect: allow}\n"
+    )
+    judge = Judge(rulebook(policy), tmp_path)
+    assert judge.shell("cd src && pytest -q || true") is Ruling.ALLOW
+    assert judge.shell("cd .. && pytest -q") is Ruling.ASK
+    assert judge.shell("cd src && ls") is Ruling.ASK
+    assert judge.shell("cd src") is Ruling.ASK
