@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runner.cli import policy_ask
+from runner.cli.policy_ask import AsJson, Chosen, Org
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from runner.app.policytest import Tried
 
 Files = Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Policy files; default: what runs use.")]
-Chosen = Annotated[
-    str | None, typer.Option("--policy", metavar="NAME", help="A policy by name, or a file (also RUNNER_POLICY).")
-]
-Org = Annotated[Path | None, typer.Option("--org", metavar="DIR", help="Organisation policies to go by as well.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
