@@ -43,6 +43,7 @@ class Waiting:
     database: Database
     access: Access
     said: list[str] = field(default_factory=list[str])
+    socket: Path | None = None
 
     def ask(self, approval: str = "a-1", *, owner: str = "olga (uid 54321)", lasts_s: int = 3600) -> ApprovalRequested:
         """One question more, of a run of its own."""
@@ -78,7 +79,7 @@ class Waiting:
 
     @contextmanager
     def served(self, *, programs: tuple[Webhook, ...] = (), chats: tuple[Webhook, ...] = ()) -> Iterator[Served]:
-        place = Place(socket=self.state.root / "s", port=0)
+        place = Place(socket=self.socket or self.state.root / "s", port=0)
         with serving(self.access, place, programs=programs, chats=chats) as served:
             yield served
 

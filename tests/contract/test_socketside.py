@@ -6,7 +6,9 @@ import pwd
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,12 @@ def as_nobody(path: Path, request: dict[str, object]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def open_path(waiting: Waiting) -> Path:
-    """Let others reach the socket: as a directory like /run/runner would."""
-    for folder in (waiting.state.root, *waiting.state.root.parents):
-        if folder == Path("/tmp") or folder == Path("/"):
-            break
-        folder.chmod(folder.stat().st_mode | 0o011)
-    return waiting.state.root / "s"
+def open_path(waiting: Waiting) -> Iterator[Path]:
+    """A socket that others can reach, as in a directory like /run/runner."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        waiting.socket = Path(folder) / "socket"
+        yield waiting.socket
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to speak as another user")
