@@ -64,6 +64,8 @@ def refuse_loosening(settings: Settings, root: Path) -> None:
 def _lying(root: Path) -> Mapping[str, bytes] | None:
     """The files of a workspace that can be policies of its own; None when there is none."""
     folder = root / policies.PROJECT
+    if folder.is_symlink():
+        return None  # so a checkpoint has it: a link, and no files
     found = (path for path in sorted(folder.glob("*")) if path.suffix in _SUFFIXES and path.is_file())
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in found} or None
 
