@@ -126,8 +126,13 @@ def _cargo(env: Mapping[str, str]) -> _Answer:
     nobody = {**env, "CARGO_NET_RETRY": "0", "CARGO_HTTP_PROXY": "http://127.0.0.1:9", "CARGO_TERM_COLOR": "never"}
     found = _URL.findall(_answer(nobody, "cargo", *_CARGO_ASKED, errors=True))
     files = [url for index in found if index.endswith("/config.json") for url in _URL.findall(_fetched(index))]
-    home = env.get("CARGO_HOME") or os.path.join(env.get("HOME", "/"), ".cargo")  # noqa: PTH118 - text for a list
-    return _Answer(places=[*found, *files, f"{home}/config.toml"])
+    config = Path(env.get("CARGO_HOME") or Path(env.get("HOME", "/"), ".cargo"), "config.toml")
+    try:
+        # it may hold the tokens of registries; then it stays outside
+        shown = [] if "token" in config.read_text("utf-8", "replace") else [str(config)]
+    except OSError:
+        shown = []
+    return _Answer(places=[*found, *files, *shown])
 
 
 def _fetched(url: str) -> str:
