@@ -186,7 +186,9 @@ def _readable(plan: Plan) -> Iterator[Path]:
     yield HOST.parent
     yield from plan.prefixes
     yield from plan.caches
-    yield from plan.read_only
+    # inside what can be written they would change nothing, and thousands do not fit on a command line
+    writable = tuple(plan.writes)
+    yield from (path for path in plan.read_only if not any(path.is_relative_to(each) for each in writable))
 
 
 def _linked(plan: Plan) -> Iterator[Path]:

@@ -40,7 +40,8 @@ class Behind:
             place.mkdir()
         (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
         # mypy cannot tell which keyword each is
-        plan = Plan(workspace=self.workspace, user_home=home, read_only=(home / ".gitconfig",), **more)  # type: ignore[arg-type]
+        given = {"workspace": self.workspace, "user_home": home, "read_only": (home / ".gitconfig",), **more}
+        plan = Plan(**given)  # type: ignore[arg-type]
         path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
         self.commands = Commands(path, f"held-{secrets.token_hex(4)}", launch=lambda env: landlock.launch(plan, env))
 
@@ -115,6 +116,13 @@ def limits(root: Path) -> object:
     size = (behind.workspace / "big").stat().st_size
     behind.commands.host.close()
     return size
+
+
+@story
+def many_protected_files(root: Path) -> object:
+    inside = tuple(root / "workspace" / "tests" / f"test_{number}.py" for number in range(20_000))
+    behind = Behind(root, read_only=inside)
+    return behind.run("echo works")
 
 
 @story

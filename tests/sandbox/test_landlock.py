@@ -51,6 +51,10 @@ def test_a_file_grows_no_larger_than_the_limit() -> None:
     assert told("limits") == 1 << 20
 
 
+def test_however_many_files_are_protected_commands_run() -> None:
+    assert told("many_protected_files") == "works\n"
+
+
 def test_processes_that_the_user_has_elsewhere_do_not_count() -> None:
     assert told("others_do_not_count") == "all\n"
 
