@@ -241,7 +241,7 @@ def _args(found: Command, *, certain: bool) -> OfProgram:
         if not certain:
             return any(each(one) for one in program.argv[1:] for each in tests)
         operands = [one for one in program.argv[1:] if not one.startswith("-")]
-        if program.subcommand and operands[:1] == [program.subcommand]:
+        if found.subcommands and operands[:1] == [program.subcommand]:
             operands = operands[1:]
         return bool(operands) and all(any(each(one) for each in tests) for one in operands)
 
