@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from runner.sandbox.proxy import Destination
 
 WORD = "package-registries"
-_ANSWER_S = 5.0
+ANSWER_S = 15.0
 _MOST_BYTES = 1 << 20
 _PORTS = {"https": 443, "sparse+https": 443, "http": 80, "sparse+http": 80}
 _PIP_SETTINGS = frozenset(
@@ -60,11 +60,11 @@ class _Answer:
     places: Sequence[str] = ()
 
 
-def ask(env: Mapping[str, str]) -> Registries:
-    """Ask every client that is on PATH of `env`, the environment of tools; takes a few seconds at most."""
+def ask(env: Mapping[str, str], *, within_s: float = ANSWER_S) -> Registries:
+    """Ask every client that is on PATH of `env`, the environment of tools; each answers `within_s` seconds or never."""
 
-    def answer_of(client: Callable[[Mapping[str, str]], _Answer]) -> _Answer:
-        return client(env)
+    def answer_of(client: Callable[[Mapping[str, str], float], _Answer]) -> _Answer:
+        return client(env, within_s)
 
     clients = (_pip, _npm, _cargo, _go)
     with ThreadPoolExecutor(len(clients)) as pool:
@@ -90,12 +90,12 @@ def read(words: Iterable[str]) -> Registries:
     return Registries(frozenset(hosts), frozenset(path for path in paths if path.exists()))
 
 
-def _pip(env: Mapping[str, str]) -> _Answer:
-    about = re.match(r"pip \S+ from (.+)[/\\]pip \(python", _answer(env, "pip", "--version"))
+def _pip(env: Mapping[str, str], within_s: float) -> _Answer:
+    about = re.match(r"pip \S+ from (.+)[/\\]pip \(python", _answer(env, within_s, "pip", "--version"))
     if about is None:
         return _Answer()
     configured: dict[str, str] = {}
-    for line in _answer(env, "pip", "config", "list").splitlines():
+    for line in _answer(env, within_s, "pip", "config", "list").splitlines():
         # `global.index-url='…'`, or of a command's section, or `:env:.index-url`
         where, _, value = line.partition("=")
         name = where.rpartition(".")[2]
@@ -103,29 +103,31 @@ def _pip(env: Mapping[str, str]) -> _Answer:
             more = f"{configured[name]} " if name in configured else ""
             configured[name] = more + " ".join(value.strip("'\"").replace("\\n", " ").split())
     alone = "index-url" in configured or configured.get("no-index", "") in {"1", "true", "yes", "on"}
-    own = "" if alone else _answer(env, sys.executable, "-I", "-S", "-c", _PIP_DEFAULT, about[1])
+    own = "" if alone else _answer(env, within_s, sys.executable, "-I", "-S", "-c", _PIP_DEFAULT, about[1])
     return _Answer({f"PIP_{name.replace('-', '_').upper()}": value for name, value in configured.items()}, own.split())
 
 
-def _npm(env: Mapping[str, str]) -> _Answer:
-    said = _NPM.findall(_answer(env, "npm", "config", "list", "--json"))
+def _npm(env: Mapping[str, str], within_s: float) -> _Answer:
+    said = _NPM.findall(_answer(env, within_s, "npm", "config", "list", "--json"))
     return _Answer({f"npm_config_{key}": value for key, value in said if key.endswith("registry") or key == "cafile"})
 
 
-def _go(env: Mapping[str, str]) -> _Answer:
+def _go(env: Mapping[str, str], within_s: float) -> _Answer:
     """`direct` and `off` are no hosts: what a proxy does not have comes from anywhere."""
-    answer = _answer(env, "go", "env", "GOPROXY", "GOSUMDB")
+    answer = _answer(env, within_s, "go", "env", "GOPROXY", "GOSUMDB")
     proxies, _, sums = (part.strip() for part in answer.partition("\n"))
     name = (sums.split() or ["off"])[-1]
     where = [] if name == "off" else [name if "://" in name else f"https://{name.partition('+')[0]}"]
     return _Answer({"GOPROXY": proxies, "GOSUMDB": sums}, where)
 
 
-def _cargo(env: Mapping[str, str]) -> _Answer:
+def _cargo(env: Mapping[str, str], within_s: float) -> _Answer:
     """Cargo has no question for it: sent through a proxy that is none, it says where it would have looked."""
     nobody = {**env, "CARGO_NET_RETRY": "0", "CARGO_HTTP_PROXY": "http://127.0.0.1:9", "CARGO_TERM_COLOR": "never"}
-    found = _URL.findall(_answer(nobody, "cargo", *_CARGO_ASKED, errors=True))
-    files = [url for index in found if index.endswith("/config.json") for url in _URL.findall(_fetched(index))]
+    found = _URL.findall(_answer(nobody, within_s, "cargo", *_CARGO_ASKED, errors=True))
+    files = [
+        url for index in found if index.endswith("/config.json") for url in _URL.findall(_fetched(index, within_s))
+    ]
     config = Path(env.get("CARGO_HOME") or Path(env.get("HOME", "/"), ".cargo"), "config.toml")
     try:
         # it may hold the tokens of registries; then it stays outside
@@ -135,20 +137,20 @@ def _cargo(env: Mapping[str, str]) -> _Answer:
     return _Answer(places=[*found, *files, *shown])
 
 
-def _fetched(url: str) -> str:
+def _fetched(url: str, within_s: float) -> str:
     """The answer of a registry's own description of itself; "" when there is none."""
     try:
         import urllib.request  # 25 ms, and asked for by setup alone
 
         # the pattern that found it begins with http
-        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=_ANSWER_S) as answer:  # noqa: S310
+        with urllib.request.urlopen(url.removeprefix("sparse+"), timeout=within_s) as answer:  # noqa: S310
             data: bytes = answer.read(_MOST_BYTES)
     except (OSError, ValueError):
         return ""
     return data.decode("utf-8", "replace")
 
 
-def _answer(env: Mapping[str, str], program: str, *arguments: str, errors: bool = False) -> str:
+def _answer(env: Mapping[str, str], within_s: float, program: str, *arguments: str, errors: bool = False) -> str:
     """What a program prints, asked from `/` so that no project's settings count; "" when it does not answer."""
     found = shutil.which(program, path=env.get("PATH", os.defpath))
     if found is None:
@@ -161,7 +163,7 @@ def _answer(env: Mapping[str, str], program: str, *arguments: str, errors: bool 
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
-            timeout=_ANSWER_S,
+            timeout=within_s,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -131,7 +131,7 @@ def test_nobody_there_and_nobody_answering_are_nothing(tmp_path: Path) -> None:
     client = tmp_path / "npm"
     client.write_text("#!/bin/sh\nexec /bin/sleep 60\n", "utf-8")
     client.chmod(0o755)
-    assert registries.ask({"PATH": str(tmp_path)}) == registries.Registries()
+    assert registries.ask({"PATH": str(tmp_path)}, within_s=1) == registries.Registries()
 
 
 def test_what_is_no_place_is_left_out(tmp_path: Path) -> None:
