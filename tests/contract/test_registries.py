@@ -105,7 +105,8 @@ def test_cargo_is_asked_for_its_index_and_the_index_for_its_files(tmp_path: Path
         )
         assert asked(env, tmp_path, "cargo", "rustc") >= {f"127.0.0.1:{port}", "files.example:443"}
     assert home / "config.toml" in registries.ask({"PATH": str(tmp_path), **env}).paths
-    (home / "config.toml").write_text('[registry]\ntoken = "secret"\n', "utf-8")
+    with (home / "config.toml").open("a", encoding="utf-8") as config:
+        config.write('[registry]\ntoken = "secret"\n')
     assert registries.ask({"PATH": str(tmp_path), **env}).paths == frozenset()
 
 
