@@ -55,13 +55,6 @@ def read(text: str, home: str) -> Found:
     return walk.found
 
 
-def walked(text: str) -> list[tuple[str, ...]]:
-    """The commands tree-sitter alone sees in a text. Not to be relied on: tests hold this against what a shell runs."""
-    walk = _Walk(text, "/")
-    walk.run()
-    return [argv for argv, _ in walk.found.commands]
-
-
 @lru_cache(maxsize=1)
 def _parser() -> Parser:
     # 10 ms, and only text that is more than one plain command needs it

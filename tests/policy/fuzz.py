@@ -6,8 +6,11 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from runner.policy import syntax
+import tree_sitter_bash
+from tree_sitter import Language, Parser
+
 from runner.values import Ruling
 from tests.policy.judge import Judge
 from tests.policy.truth import Truth
@@ -307,9 +310,21 @@ def by_split(text: str) -> bool:
 
 
 def by_tree(text: str) -> bool:
-    """Allows where tree-sitter sees allowed programs alone."""
-    names = {argv[0] for argv in syntax.walked(text)}
-    return bool(names) and names <= {*ALLOWED, "echo", "true", "printf", "cd"}
+    """Allows where tree-sitter sees allowed programs alone, and no fault in the text."""
+    root = _parser().parse(text.encode()).root_node
+    names: list[str] = []
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        todo.extend(node.children)
+        if node.type == "command_name":
+            names.append((node.text or b"").decode())
+    return bool(names) and not root.has_error and {*names} <= {*ALLOWED, "echo", "true", "printf", "cd"}
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(Language(tree_sitter_bash.language()))
 
 
 WEAKENED: Mapping[str, Decide] = {"prefix": by_prefix, "split": by_split, "tree-sitter": by_tree}
