@@ -42,7 +42,7 @@ def list_(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """List what waits for an approval: whose, for how long, and which call.
+    """List the calls that wait for an approval, and for how long.
 
     Example:
       runner approvals list
@@ -72,7 +72,7 @@ def list_(
 
 
 def show(name: Name = "last", as_json: AsJson = False) -> int:
-    """Show all of a call that waits: what would run, by which rule, and what a yes is bound to.
+    """Show a call that waits: what would run, by which rule.
 
     Example:
       runner approvals show last

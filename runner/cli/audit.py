@@ -29,7 +29,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON, with the head of every run.")] = False,
 ) -> int:
-    """Check that the record of every run is whole, and that everything in it was let run.
+    """Check that all records are whole, and all in them was let run.
 
     Looks at each run's hash chain and log, as `runner log verify` does; that every tool that started was decided, under
     the policy its run went by; that every approval was given by votes that count, in time, and used for what was
@@ -76,7 +76,7 @@ def export(
         Path | None, typer.Option("--out", metavar="FILE", help="Write here, and make no file that is there already.")
     ] = None,
 ) -> int:
-    """Write what was decided, approved, run and stopped as one record a line.
+    """Write what was decided, approved, run and stopped, line by line.
 
     Each record names the agent, the run's owner and the approver as three fields, with rule, file and line, the
     policy's digest and the hash of the event in the journal. Dates are UTC unless they say otherwise. Secrets are

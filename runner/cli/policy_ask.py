@@ -35,7 +35,7 @@ def explain(
     sandboxed: Sandboxed = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say how a call would be decided, by which line, and what would change it.
+    """Say how a call would be decided, by which rule, and why.
 
     Every other rule that speaks of it is listed, and the facts they rest on. Nothing is executed.
 
@@ -93,7 +93,7 @@ def decide(
     Nothing is executed. Files count as those of the current directory.
 
     Example:
-      runner policy decide --policy default --batch < calls.jsonl
+      runner policy decide --policy default --batch
     """
     from runner.app import rules
     from runner.app.batch import answer

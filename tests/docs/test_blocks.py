@@ -28,10 +28,10 @@ SHELL = {"console", "sh", "bash", "shell"}
 
 # By page, the first line of a block that is not typed, and why.
 NOT_RUN = {
-    ("README.md", "while :; do"): "the idea in its shortest form: `agent` stands for any program",
     ("README.md", "make demo    # watch a run go from red to verified, on a recording: no key, no network, no cost"): (
         "builds the .venv the tests run in; what it shows is tests/e2e/test_demo.py, and `make test` is this"
     ),
+    ("docs/how-to/serve-approvals.md", "$ runner approvals serve"): "serves until it is ended",
     ("docs/tutorial/quickstart.md", "make demo"): "as in the README",
     ("docs/tutorial/first-loop.md", "make demo"): "as in the README",
 }
