@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import stat
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,6 +80,8 @@ class WorkspaceSurroundings:
             return ""
         try:
             with os.fdopen(file, "rb") as opened:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    return ""
                 return hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError:
             return ""
