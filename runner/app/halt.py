@@ -35,11 +35,11 @@ from runner.values import StopKind
 
 ANSWER_S = 4.0
 """Seconds after which a driver that has not stopped by itself is killed."""
-ALL_S = 5.5
+ALL_S = 5.2
 """Seconds after which `halt` returns whatever happened; six are promised."""
 _LOOK_S = 0.05
 _HELD = "another process holds the database and does not answer (a stopped one? see `ps` for state T)"
-_KEEPERS_S = 0.5
+_KEEPERS_S = 0.4
 """Seconds that keepers whose driver is gone get to end its commands, before that is done in their place."""
 
 
