@@ -163,6 +163,10 @@ class SecretRules:
     redact: tuple[str, ...] = ()
     in_args: Ruling = Ruling.DENY
 
+    def passed(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What of the configured environment tools are given."""
+        return {name: value for name, value in environ.items() if self.env_pass is None or name in self.env_pass}
+
 
 @dataclass(frozen=True, slots=True)
 class Effective:

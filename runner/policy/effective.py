@@ -50,6 +50,7 @@ _SANDBOX = {
 }
 _NOT_DONE = {
     "audit.sign": "the journal is not signed here: sign what `runner audit export` writes",
+    "secrets.redact": "only secrets that are known are masked: provider keys, and what the configuration lists",
     "audit.anchor": "heads of the chain are not sent anywhere by itself: send what `runner audit verify` prints",
 }
 
@@ -184,5 +185,5 @@ def _notes(effective: Mapping[str, Effective]) -> tuple[str, ...]:
     return tuple(
         f"{effective[name].place}: {name}: {text}"
         for name, text in _NOT_DONE.items()
-        if name in effective and effective[name].value not in {"none", ()}
+        if name in effective and effective[name].value not in {"none", (), ("provider-keys",)}
     )

@@ -235,6 +235,14 @@ def test_what_runner_keeps_is_nothing_to_tools() -> None:
     assert kept.digest == merge(parts).digest
 
 
+def test_a_policy_narrows_the_environment_of_tools_and_says_what_it_cannot_do() -> None:
+    merged = book("secrets: {env_pass: [PATH, HOME, AWS_KEY], redact: [provider-keys, jwt]}\n")
+    assert merged.secrets.passed({"PATH": "/bin", "LANG": "C", "HOME": "/h"}) == {"PATH": "/bin", "HOME": "/h"}
+    assert book("").secrets.passed({"LANG": "C"}) == {"LANG": "C"}
+    assert merged.notes[0].startswith("user.yaml:3: secrets.redact: only secrets that are known")
+    assert book("secrets: {redact: [provider-keys]}\n").notes == ()
+
+
 def test_a_pattern_that_may_name_a_barred_path_is_denied_outside_walls() -> None:
     text = "paths: {deny_read: ['**/.env']}\n" + rules("id: a, tool: shell, effect: allow")
     assert ruling(text, shell("cat .e*", read_globs=(".e*",))) is DENY
