@@ -13,7 +13,9 @@ from runner.testing.provider import ScriptedProvider
 from runner.testing.script import Script
 
 OWN = "desk-key-0123456789"
-LOOK = '{"name": "shell", "arguments": {"command": "env; cat /proc/$PPID/environ"}}'
+# in a file: as the text of a call the policy would refuse it
+SCRIPT = "env; cat /proc/$PPID/environ\n"
+LOOK = '{"name": "run", "arguments": {"argv": ["sh", "look.sh"]}}'
 LINES = f"""\
 {{"recording": 1, "model": "openai/gpt-4o"}}
 {{"iteration": 1, "step": 1, "text": "Looking.", "tools": [{LOOK}], "usage": {{"input": 900, "output": 30}}}}
@@ -42,6 +44,7 @@ def ran(runner, url: str, *, prices: str, more: str = "") -> dict[str, object]:
     (runner.state.parent / "config.toml").write_text(CONFIG.format(url=url, prices=prices, more=more))
     runner.env |= {"RUNNER_CONFIG": str(runner.state.parent / "config.toml"), "RUNNER_KEY_DESK": OWN}
     runner.write("spec.md", SPEC.format(model="desk/small"))
+    runner.write("look.sh", SCRIPT)
     done: dict[str, object] = runner.json("loop", "spec.md", "--json")
     return done
 
