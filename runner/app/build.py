@@ -71,13 +71,13 @@ def world(parts: Parts) -> World:
     sources, recorder = parts.sources, parts.recorder
     root = parts.workspace.root
     spec_file = spec_file_in(parts.created)
-    env = sources.settings.tool_env()
+    env = parts.rulebook.secrets.passed(sources.settings.tool_env())
     # the guard knows what is protected once checkpoint 0 is there, and no command is wanted before
     held = Walls(parts.choice, sources.settings, parts.rulebook, lambda: _ground(parts, guard), parts.proxy)
     if held.user is not None:
         lend(parts.place.scratch)
         lend(parts.place.home, held.user)
-    enclosure = held.enclosure(parts.place.scratch)
+    enclosure = held.enclosure(parts.place.root)
     tools = BuiltinTools(
         root,
         env=env,

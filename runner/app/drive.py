@@ -161,7 +161,7 @@ def drive(
                 choice = held_by(sources.settings, pinned, workspace.root, models, accepted=bool(choice.accepted))
             _pin(pinned, choice, recorder)
             place = access.state.run(run)
-            proxy = open_for.enter_context(walls.way_out(choice, sources.settings, pinned, place.root))
+            proxy = open_for.enter_context(walls.way_out(choice, sources.settings, pinned, workspace.root, place.root))
             world = build.world(
                 build.Parts(
                     spec=spec if file is None else replace(spec, path=str(file)),

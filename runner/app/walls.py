@@ -21,6 +21,8 @@ from runner.sandbox.process import Launch, unwalled
 from runner.sandbox.proxy import Proxy
 
 RECORDED = "recorded"
+REGISTRIES = "registries.json"
+"""In a run's directory: where this machine's packages come from."""
 ACCEPTED = "unsandboxed:accepted"
 """The topic of the note that somebody at a terminal accepted a run without walls."""
 UNSANDBOXED = "tools, setup and services run unsandboxed: as this user, with its network and HOME"
@@ -110,13 +112,16 @@ def choose(
 
 
 @contextmanager
-def way_out(choice: Choice, settings: Settings, rulebook: Rulebook, directory: Path) -> Generator[Proxy | None]:
+def way_out(
+    choice: Choice, settings: Settings, rulebook: Rulebook, workspace: Path, directory: Path
+) -> Generator[Proxy | None]:
     """The proxy to whom the policy lets tools reach, while the block runs; None where that is nobody."""
     if not choice.walled or not rulebook.network.egress:
         yield None
         return
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Proxy(egress.reach(rulebook.network.egress, settings.tool_env()).hosts, directory) as proxy:
+    known = egress.reach(rulebook.network.egress, settings.tool_env(), workspace=workspace, kept=directory / REGISTRIES)
+    with Proxy(known.hosts, directory) as proxy:
         yield proxy
 
 
@@ -168,7 +173,9 @@ class Walls:
             name=self.name,
             backend=self.choice.backend,
             plan=lambda: self.plan,
-            reach=lambda: egress.reach(self._rulebook.network.setup, env),
+            reach=lambda: egress.reach(
+                self._rulebook.network.setup, env, workspace=self.plan.workspace, kept=directory / REGISTRIES
+            ),
             directory=directory,
             user=self.user,
         )

@@ -60,8 +60,13 @@ class _Answer:
     places: Sequence[str] = ()
 
 
-def ask(env: Mapping[str, str], *, within_s: float = ANSWER_S) -> Registries:
-    """Ask every client that is on PATH of `env`, the environment of tools; each answers `within_s` seconds or never."""
+def ask(env: Mapping[str, str], *, outside: Path, within_s: float = ANSWER_S) -> Registries:
+    """Ask every client that is on PATH of `env`, the environment of tools; each answers `within_s` seconds or never.
+
+    They run without walls: none is asked that lies in the workspace, `outside` of which they must be.
+    """
+    folders = [word for word in env.get("PATH", os.defpath).split(os.pathsep) if _away(Path(word), outside)]
+    env = {**env, "PATH": os.pathsep.join(folders)}
 
     def answer_of(client: Callable[[Mapping[str, str], float], _Answer]) -> _Answer:
         return client(env, within_s)
@@ -73,6 +78,12 @@ def ask(env: Mapping[str, str], *, within_s: float = ANSWER_S) -> Registries:
     values = " ".join(value for answer in answers for value in answer.variables.values())
     found = read([*re.split(r"[\s,|]+", values), *(place for answer in answers for place in answer.places)])
     return Registries(found.hosts, found.paths, told)
+
+
+def _away(folder: Path, workspace: Path) -> bool:
+    """Whether a folder of PATH, and what its clients lead to, is no part of the workspace."""
+    there = [os.path.realpath(each) for each in (folder, *(folder / name for name in ("pip", "npm", "cargo", "go")))]
+    return folder.is_absolute() and not any(Path(each).is_relative_to(workspace) for each in there)
 
 
 def read(words: Iterable[str]) -> Registries:
@@ -152,7 +163,7 @@ def _fetched(url: str, within_s: float) -> str:
 
 def _answer(env: Mapping[str, str], within_s: float, program: str, *arguments: str, errors: bool = False) -> str:
     """What a program prints, asked from `/` so that no project's settings count; "" when it does not answer."""
-    found = shutil.which(program, path=env.get("PATH", os.defpath))
+    found = shutil.which(program, path=env["PATH"])
     if found is None:
         return ""
     try:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from runner.app.egress import reach
+from runner.policy.book import Egress
 from runner.sandbox import registries
 from runner.sandbox.proxy import Destination
 
 BARE = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}/usr/bin{os.pathsep}/bin"}
+ELSEWHERE = Path("/no/such/workspace")
 needs_pip = pytest.mark.skipif(
     shutil.which("pip", path=BARE["PATH"]) is None, reason="needs pip beside the Python that runs the tests"
 )
@@ -28,7 +31,7 @@ def asked(env: Mapping[str, str], tmp_path: Path, *programs: str) -> set[str]:
             pytest.skip(f"needs {program}: install it")
         (tmp_path / program).symlink_to(found)
     path = f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    return {str(host) for host in registries.ask({"PATH": path, "HOME": str(tmp_path), **env}).hosts}
+    return {str(host) for host in registries.ask({"PATH": path, "HOME": str(tmp_path), **env}, outside=ELSEWHERE).hosts}
 
 
 @needs_pip
@@ -42,21 +45,24 @@ def test_pip_is_asked_for_every_place_it_would_look_at(tmp_path: Path) -> None:
         "utf-8",
     )
     env = {**BARE, "HOME": str(tmp_path), "PIP_CONFIG_FILE": str(config), "PIP_FIND_LINKS": str(wheels)}
-    found = registries.ask(env)
+    found = registries.ask(env, outside=ELSEWHERE)
     assert found.hosts >= {Destination("packages.example", 8443), Destination("more.example", 80)}
     assert wheels in found.paths
     # a pip that does not see this configuration is told the same, but no password
     assert found.variables["PIP_INDEX_URL"] == "https://packages.example:8443/simple"
     blind = {**BARE, "HOME": "/nowhere", "PIP_CONFIG_FILE": os.devnull, **found.variables}
-    assert registries.ask(blind).hosts >= {Destination("packages.example", 8443), Destination("more.example", 80)}
-    assert wheels in registries.ask(blind).paths
+    assert registries.ask(blind, outside=ELSEWHERE).hosts >= {
+        Destination("packages.example", 8443),
+        Destination("more.example", 80),
+    }
+    assert wheels in registries.ask(blind, outside=ELSEWHERE).paths
 
 
 @needs_pip
 def test_where_pip_is_not_told_anything_it_names_its_own_index_and_where_that_keeps_files(tmp_path: Path) -> None:
     env = {**BARE, "HOME": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}
     told = {**env, "PIP_INDEX_URL": "https://packages.example/simple"}
-    own = registries.ask(env).hosts - registries.ask(told).hosts
+    own = registries.ask(env, outside=ELSEWHERE).hosts - registries.ask(told, outside=ELSEWHERE).hosts
     assert len(own) == 2
     assert {host.port for host in own} == {443}
 
@@ -67,8 +73,8 @@ def test_npm_is_asked_for_its_registry_and_those_of_scopes(tmp_path: Path) -> No
     )
     assert asked({}, tmp_path, "npm", "node") >= {"npm.example:443", "ours.example:4873"}
     path = {"PATH": f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin"}
-    told = registries.ask({**path, "HOME": str(tmp_path)}).variables
-    again = registries.ask({**path, "HOME": "/nowhere", **told}).hosts
+    told = registries.ask({**path, "HOME": str(tmp_path)}, outside=ELSEWHERE).variables
+    again = registries.ask({**path, "HOME": "/nowhere", **told}, outside=ELSEWHERE).hosts
     assert again >= {Destination("npm.example"), Destination("ours.example", 4873)}
 
 
@@ -104,10 +110,10 @@ def test_cargo_is_asked_for_its_index_and_the_index_for_its_files(tmp_path: Path
             "utf-8",
         )
         assert asked(env, tmp_path, "cargo", "rustc") >= {f"127.0.0.1:{port}", "files.example:443"}
-    assert home / "config.toml" in registries.ask({"PATH": str(tmp_path), **env}).paths
+    assert home / "config.toml" in registries.ask({"PATH": str(tmp_path), **env}, outside=ELSEWHERE).paths
     with (home / "config.toml").open("a", encoding="utf-8") as config:
         config.write('[registry]\ntoken = "secret"\n')
-    assert registries.ask({"PATH": str(tmp_path), **env}).paths == frozenset()
+    assert registries.ask({"PATH": str(tmp_path), **env}, outside=ELSEWHERE).paths == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -125,14 +131,14 @@ def test_what_go_says_is_understood(tmp_path: Path, printed: str, hosts: set[str
     client = tmp_path / "go"
     client.write_text(f'#!/bin/sh\ntest "$*" = "env GOPROXY GOSUMDB" && exec /bin/cat {answer}\n', "utf-8")
     client.chmod(0o755)
-    assert {str(host) for host in registries.ask({"PATH": str(tmp_path)}).hosts} == hosts
+    assert {str(host) for host in registries.ask({"PATH": str(tmp_path)}, outside=ELSEWHERE).hosts} == hosts
 
 
 def test_nobody_there_and_nobody_answering_are_nothing(tmp_path: Path) -> None:
     client = tmp_path / "npm"
     client.write_text("#!/bin/sh\nexec /bin/sleep 60\n", "utf-8")
     client.chmod(0o755)
-    assert registries.ask({"PATH": str(tmp_path)}, within_s=1) == registries.Registries()
+    assert registries.ask({"PATH": str(tmp_path)}, outside=ELSEWHERE, within_s=1) == registries.Registries()
 
 
 def test_what_is_no_place_is_left_out(tmp_path: Path) -> None:
@@ -147,3 +153,30 @@ def test_what_is_no_place_is_left_out(tmp_path: Path) -> None:
         "http://[bad",
     ]
     assert registries.read([*words, str(tmp_path)]) == registries.Registries(paths=frozenset({tmp_path}))
+
+
+def test_a_client_that_the_workspace_holds_is_not_asked(tmp_path: Path) -> None:
+    workspace, outside = tmp_path / "workspace", tmp_path / "outside"
+    workspace.mkdir()
+    outside.mkdir()
+    client = workspace / "go"
+    client.write_text(f"#!/bin/sh\necho x >> {tmp_path}/ran\necho https://evil.example\n", "utf-8")
+    client.chmod(0o755)
+    (outside / "go").symlink_to(client)
+    for path in (workspace, outside, f"{outside}{os.pathsep}{workspace}"):
+        assert registries.ask({"PATH": str(path)}, outside=workspace) == registries.Registries()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_asks_once_and_keeps_the_answer(tmp_path: Path) -> None:
+    client = tmp_path / "go"
+    env = {"PATH": str(tmp_path)}
+    answers = []
+    for host in ("one.example", "two.example"):
+        client.write_text(f"#!/bin/sh\necho https://{host}\necho off\n", "utf-8")
+        client.chmod(0o755)
+        rules = [Egress(registries.WORD), Egress("named.example", (8443,))]
+        answers.append(reach(rules, env, workspace=ELSEWHERE, kept=tmp_path / "kept.json"))
+    assert answers[0] == answers[1]
+    assert {str(host) for host in answers[0].hosts} == {"one.example:443", "named.example:8443"}
+    assert answers[0].variables == {"GOPROXY": "https://one.example", "GOSUMDB": "off"}
