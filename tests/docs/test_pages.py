@@ -19,14 +19,14 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 VARIABLE = re.compile(r"\bRUNNER_[A-Z_]+\b")
-COMMAND = re.compile(r"^(?:\$ )?runner ([a-z-]+)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ )?runner ([a-z][a-z-]*)", re.MULTILINE)
 RUNNER_LINE = re.compile(r"^(?:\$ )?(runner [^|#>\n]*)", re.MULTILINE)
-NAMED = re.compile(r"`runner ([a-z-]+)[^`]*`")
+NAMED = re.compile(r"`runner ([a-z][a-z-]*)[^`]*`")
 NAMED_FLAGS = re.compile(r"`(--[a-z][^`]*|runner [^`]*)`")
 LARGEST_README = 200
 
 # Flags of other programs that pages speak of by themselves.
-FOREIGN = {"--max-turns", "--no-git", "--prune"}
+FOREIGN = {"--max-turns", "--no-git", "--prune", "--rec"}
 
 
 def script(name: str) -> ModuleType:
