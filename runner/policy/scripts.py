@@ -10,7 +10,7 @@ _ADDRESS = r"(?:\d+(?:~\d+)?|\$|/(?:[^/\\\n]|\\.)*/I?)"
 _RANGE = rf"(?:{_ADDRESS}(?:,\s*(?:\+?{_ADDRESS}|\+\d+))?\s*!?\s*)?"
 _PLAIN_SED = re.compile(rf"{_RANGE}(?:[pdqQ=gGhHxNnDP]|[aic]\\?\s*[^\n]*|\{{|\}}|)", re.DOTALL)
 _SUBSTITUTE = re.compile(rf"{_RANGE}([sy])(.)")
-_RUNS_AWK = re.compile(r"system|getline|\||>|@load|@include|close|ENVIRON|/inet|\bfflush|SYMTAB|PROCINFO")
+_RUNS_AWK = re.compile(r"system|getline|\||>|@|close|ENVIRON|/inet|\bfflush|SYMTAB|PROCINFO")
 _STRING = re.compile(r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|`([^`]*)`", re.DOTALL)
 _CALLS = re.compile(
     r"system|popen|exec|spawn|subprocess|\bcall\b|\brun\b|check_|\bqx\b|`|shell|getoutput|\bcmd\b|pty|invoke|\bsh\b"

@@ -29,12 +29,13 @@ _COPIERS = names("cp install ln rsync scp")
 _MODED = names("chmod chown chgrp chattr")
 _PACKERS = names("gzip gunzip bzip2 bunzip2 xz unxz zstd unzstd lzma zip unzip")
 _FORMATTERS = names("black isort prettier rustfmt gofmt goimports autopep8 yapf clang-format shfmt ruff")
-_OUT = names(
-    "--output --out --output-file --output-document --outfile --out-file --log-file --logfile --dest "
-    "--target --target-directory --output-dir --outdir --out-dir --output-directory --directory-prefix "
-    "--report-file --junitxml --junit-xml --dump-header --cookie-jar --trace --trace-ascii --stderr --save"
+_OUT = re.compile(
+    r"--(.*-)?(output|out|outfile|outdir|dest|destination|target|report|log|logfile|basetemp|junitxml|junit)(-.*)?$"
 )
-_SHORT_OUT = names("curl wget sort gcc g++ cc c++ clang clang++ ld rustc go gpg pandoc dot tsc nasm as")
+_OUT_TOO = names("--directory-prefix --cookie-jar --dump-header --trace --trace-ascii --stderr --save --html-report")
+_SHORT_OUT = names(
+    "curl wget sort shuf tree less iconv gcc g++ cc c++ clang clang++ ld rustc go gpg pandoc dot tsc nasm as"
+)
 _IN = names(
     "--file --config --input --in --from-file --post-file --body-file --upload-file --data --data-binary "
     "--data-raw --data-urlencode --form --identity --cert --key --cacert --env-file --netrc-file "
@@ -69,7 +70,7 @@ def touched(argv: Sequence[str], subcommand: str = "") -> Iterator[tuple[str, st
         yield from ((READ, word) for word in operands[:-1])
     elif name == "tar":
         yield from _tar(argv, operands)
-    elif name == "uniq":
+    elif name in ("uniq", "xxd"):
         yield from zip((READ, WRITE), operands, strict=False)
     elif name == "find":
         yield from _find(argv)
@@ -117,7 +118,7 @@ def _options(name: str, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         if word.startswith("--"):
             option, equals, value = word.partition("=")
             value = value if equals else following
-            if option in _OUT or (name == "git" and option == "--file"):
+            if _OUT.match(option) or option in _OUT_TOO or (name == "git" and option == "--file"):
                 yield WRITE, value
             elif option in _IN:
                 yield READ, _attached(value)
