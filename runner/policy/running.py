@@ -121,7 +121,6 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
     "oc": ("exec", "run", "rsh"),
     "lxc": ("exec",),
     "ip": ("exec",),
-    "git": ("run", "foreach"),
     "op": ("run",),
     "doppler": ("run",),
     "coverage": ("run",),
@@ -142,8 +141,12 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
     "screen": ("-X", "-S", "-dmS", "-dm"),
     "hyperfine": ("",),
     "concurrently": ("",),
-    "socat": ("",),
 }
+_LOOSE = names(
+    "docker podman nerdctl kubectl oc lxc tmux screen ip perf conda mamba rustup direnv op doppler hyperfine "
+    "concurrently"
+)
+_PACKAGE_VALUED = names("--with --python -p --package --extra --group -e --env")
 _FIND_EXEC = names("-exec -execdir -ok -okdir")
 _FD_EXEC = names("-x -X --exec --exec-batch")
 _SAFE_GIT = re.compile(
@@ -304,6 +307,10 @@ def _git(argv: Sequence[str]) -> Iterator[Found]:
         if word.startswith("ext::"):
             parts = re.split(r"(?<!%) ", word[5:])
             yield "argv", [part.replace("% ", " ") for part in parts], False
+        if word in ("run", "foreach") and argv[at - 1] in ("bisect", "submodule"):
+            rest = [text for text in argv[at + 1 :] if text != "--recursive"]
+            yield "argv", rest, False
+            yield "shell", (" ".join(rest),), False
         if word == "config":
             yield from (("shell", (text.lstrip("!"),), False) for text in argv[at + 2 :] if text.startswith("!"))
 
@@ -363,45 +370,26 @@ def _after(name: str, verb: str, argv: Sequence[str]) -> Iterator[Found]:
     if verb and verb not in argv[1:]:
         return
     at = argv.index(verb, 1) + 1 if verb else 1
-    if verb and name not in (
-        "docker",
-        "podman",
-        "nerdctl",
-        "kubectl",
-        "oc",
-        "lxc",
-        "tmux",
-        "screen",
-        "git",
-        "ip",
-        "perf",
-        "conda",
-        "mamba",
-        "rustup",
-        "direnv",
-        "op",
-        "doppler",
-    ):
+    if verb and name not in _LOOSE:
         while at < len(argv) and argv[at].startswith("-"):
-            at += 2 if argv[at] in ("--with", "--python", "-p", "--package", "--extra", "--group", "-e", "--env") else 1
+            at += 2 if argv[at] in _PACKAGE_VALUED else 1
         if at < len(argv):
             yield ("also" if name == "coverage" else "argv"), argv[at:], True
-        return
-    if name == "socat":
-        for word in argv[1:]:
-            kind, colon, rest = word.partition(":")
-            if colon and kind.upper() in ("EXEC", "SYSTEM", "SHELL"):
-                yield "shell", (rest.partition(",")[0],), False
         return
     if "--" in argv[at:]:
         yield "argv", argv[argv.index("--", at) + 1 :], False
     for n in range(at, len(argv)):
         if not argv[n].startswith("-"):
             yield "argv", argv[n:], False
-            if " " in argv[n] or name in ("tmux", "screen", "hyperfine", "git"):
+            if " " in argv[n] or name in ("tmux", "screen", "hyperfine"):
                 yield "shell", (argv[n],), False
-    if name == "git":
-        yield "shell", (" ".join(argv[at:]),), False
+
+
+def _socat(argv: Sequence[str]) -> Iterator[Found]:
+    for word in argv[1:]:
+        kind, colon, rest = word.partition(":")
+        if colon and kind.upper() in ("EXEC", "SYSTEM", "SHELL"):
+            yield "shell", (rest.partition(",")[0],), False
 
 
 _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
@@ -423,6 +411,7 @@ _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
     "ssh": _ssh,
     "mosh": _ssh,
     "git": _git,
+    "socat": _socat,
     "npx": _packages,
     "bunx": _packages,
     "uvx": _packages,
