@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runner.policy import characters
 from runner.policy.characters import names
@@ -68,6 +69,7 @@ class Plain:
     commands: tuple[Command, ...]
 
 
+@lru_cache(maxsize=4)  # one decision reads the same text for what it runs and for what it may run
 def read_shell(text: str) -> Plain | Opaque:
     """Read shell text. Never raises; linear in the length of the text."""
     if len(text) > MOST:

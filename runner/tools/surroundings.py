@@ -49,7 +49,7 @@ class WorkspaceSurroundings:
         if "/" in name:
             return self._identity(posixpath.join(here, name))
         for directory in self._search:
-            path = posixpath.join(here, directory, name)
+            path = f"{directory}/{name}" if directory.startswith("/") else posixpath.join(here, directory, name)
             if os.access(path, os.X_OK) and not posixpath.isdir(path):
                 return self._identity(path)
         return "", False
