@@ -154,16 +154,17 @@ def test_calls_that_a_dead_driver_left_are_decided_again_under_the_policy_of_the
     assert not (runner.cwd / "notes").exists()
 
 
-def test_a_rule_that_warns_lets_the_call_run_and_says_what_it_would_do(runner: Runner, policy: Path) -> None:
-    more = "  - {id: no-ls, tool: shell, command: {program: ls}, effect: deny, mode: MODE}\n"
-    ask = asks("shell", command="ls")
-    for mode, says in (("warn", 1), ("audit", 0)):
-        policy.write_text(HEAD + ALLOWS + more.replace("MODE", mode))
-        done = runner("loop", "-p", "Look.", "--new", "--model", runner.recording(said(1, ask), DONE))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count(f"note: the rule no-ls ({policy}:9) would deny this shell") == says
-        (ran,) = told(runner, "ToolStarted")
-        assert [(one["rule"], one["mode"]) for one in ran["decision"]["others"]] == [("no-ls", mode)]
+@pytest.mark.parametrize(("mode", "says"), [("warn", 1), ("audit", 0)])
+def test_a_rule_that_does_not_bind_yet_lets_the_call_run_and_one_that_warns_says_so(
+    runner: Runner, policy: Path, mode: str, says: int
+) -> None:
+    rule = f"  - {{id: no-ls, tool: shell, command: {{program: ls}}, effect: deny, mode: {mode}}}\n"
+    policy.write_text(HEAD + ALLOWS + rule)
+    done = runner("loop", "-p", "Look.", "--model", runner.recording(said(1, asks("shell", command="ls")), DONE))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f"note: the rule no-ls ({policy}:9) would deny this shell") == says
+    (ran,) = told(runner, "ToolStarted")
+    assert [(one["rule"], one["mode"]) for one in ran["decision"]["others"]] == [("no-ls", mode)]
 
 
 def test_limits_of_a_policy_bind_and_no_flag_goes_beyond_them(runner: Runner, policy: Path) -> None:
