@@ -10,6 +10,8 @@ from runner.policy.shell import RESERVED
 from runner.policy.values import HOLE
 
 _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([^\s;&|<>()'\"]+))")
+_PATTERNS = re.compile(r"(\bcase\b[^\n;]*\bin\b|;;&?|;&)\s*\(?[^()\n;&`$]*\)")
+"""What `case` compares with, `|` and all."""
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[@*#?$!0-9-]|\{[^{}`(]*\})")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*(\[[^\]]*\])?\+?=")
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
@@ -19,12 +21,29 @@ _SINGLE = re.compile(r"'([^']*)'?")
 
 def commands(text: str) -> Iterator[tuple[str, ...]]:
     """Word lists that may be commands, bodies of here-documents left out."""
-    for words in _Splitter(text).split():
+    for words in _Splitter(_PATTERNS.sub(r"\1\n", _without_bodies(text))).split():
         kept = list(words)
         while kept and (kept[0] in RESERVED or _ASSIGNED.match(kept[0])):
             kept.pop(0)
         if argv := values.split(one for word in kept for one in values.braces(word)):
             yield argv
+
+
+def _without_bodies(text: str) -> str:
+    """The text without what stands in here-documents, also in those inside quotes; their last lines stay."""
+    if "<<" not in text:
+        return text
+    kept: list[str] = []
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        kept.append(lines[at])
+        for found in _HEREDOC.finditer(lines[at]):
+            ending = next(group for group in found.groups() if group)
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() == ending), at + 1)
+            at = end - 1
+        at += 1
+    return "\n".join(kept)
 
 
 class _Splitter:
