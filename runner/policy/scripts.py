@@ -18,8 +18,14 @@ _CALLS = re.compile(
     re.IGNORECASE,
 )
 _OWN = re.compile(r"(?:import|from)\s+runner\b")
-_PERL_QX = re.compile(r"(?:qx|q|qq|qw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
-_BANG = re.compile(r"(?:^|[:|\s])!\s*([^\n]+)")
+_PERL_QX = re.compile(r"(?:\bqx|\bqq?|\bqw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
+_BANG = re.compile(r"(?:^|:)!\s*([^\n]+)")
+_HANDED = re.compile(
+    r"(?:system|popen\d?|exec\w*|spawn\w*|\brun|\bcall|check_\w+|getoutput|Command|shell|script|\|)\s*[\[({]*\s*[a-zA-Z]{0,2}$",
+    re.IGNORECASE,
+)
+"""What stands before a literal that is a command."""
+_FLAG = re.compile(r"\s--?[A-Za-z]")
 
 
 def operands(argv: Sequence[str]) -> list[str]:
@@ -122,24 +128,27 @@ def awk_is_plain(argv: Sequence[str]) -> bool:
 def commands_in(code: str) -> Iterator[tuple[str, ...]]:
     """Word lists and texts that code of any language may run: `(text,)` is shell text, more is an argv.
 
-    Only string literals are looked at, and only where the code looks as if it ran something.
+    Only string literals are looked at: those that are handed to a call which runs something, and those with a flag.
     """
     if not _CALLS.search(code):
         return
-    literals = list(literals_in(code))
-    for literal in literals:
-        yield (literal,)
-        if decoded := _decoded(literal):
+    found = [(one.start(), _literal(one)) for one in _STRING.finditer(code)]
+    texts = [text for _, text in found]
+    for at, (start, text) in enumerate(found):
+        handed = _HANDED.search(code[max(start - 60, 0) : start]) is not None
+        if handed or _FLAG.search(text):
+            yield (text,)
+        if at + 1 < len(found) and (handed or texts[at + 1].startswith("-")):
+            yield tuple(texts[at : at + 20])
+        if decoded := _decoded(text):
             yield (decoded,)
+    for one in (*_PERL_QX.finditer(code), *_BANG.finditer(code)):
+        yield (one.group(1),)
+    if len(texts) > 1 and _FLAG.search("".join(texts)):
+        # pieces that the code puts together
+        yield ("".join(texts),)
     if _OWN.search(code):
-        yield ("runner", *literals)
-    for found in (*_PERL_QX.finditer(code), *_BANG.finditer(code)):
-        yield (found.group(1),)
-    if len(literals) > 1:
-        # adjacent literals: a list of words, or pieces that the code puts together
-        for at in range(min(len(literals) - 1, 50)):
-            yield tuple(literals[at : at + 20])
-        yield ("".join(literals),)
+        yield ("runner", *texts)
 
 
 def _decoded(literal: str) -> str:
@@ -155,9 +164,11 @@ def _decoded(literal: str) -> str:
 
 def literals_in(code: str) -> Iterator[str]:
     """String literals of code, common escapes resolved."""
-    for found in _STRING.finditer(code):
-        text = next((group for group in found.groups() if group is not None), "")
-        yield unescaped(text)
+    yield from map(_literal, _STRING.finditer(code))
+
+
+def _literal(found: re.Match[str]) -> str:
+    return unescaped(next((group for group in found.groups() if group is not None), ""))
 
 
 def unescaped(text: str) -> str:
