@@ -30,6 +30,7 @@ def known(home: str) -> dict[str, list[str]]:
         "0": ["sh"],
         "IFS": [" "],
         "PATH": ["/usr/local/bin:/usr/bin:/bin"],
+        "TMPDIR": ["/tmp"],  # noqa: S108  as commands are given it
     }
 
 
@@ -153,7 +154,8 @@ def _changed(value: str, rest: str, variables: Mapping[str, list[str]]) -> Itera
     if alternative := re.match(r":?[-=+?](.*)", rest, re.DOTALL):
         word = alternative.group(1).strip("\"'")
         inner = re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found.group(1), [HOLE])[0], word)
-        return (unquoted(inner), value)
+        # with a colon an empty value counts as none
+        return (unquoted(inner), value) if value or rest[0] != ":" or rest[1] == "+" else (unquoted(inner),)
     if part := re.fullmatch(r":\s*(-?\d+)\s*(?::\s*(-?\d+))?", rest):
         start = int(part.group(1))
         return (value[start : None if part.group(2) is None else start + int(part.group(2))],)
