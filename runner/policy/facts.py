@@ -249,8 +249,7 @@ class _Gatherer:
 
     def _add(self, words: list[Word], argv: tuple[str, ...]) -> None:
         globs = tuple(word.glob for word in words if word.glob)
-        # what begins with a wildcard may come out as a flag
-        literal = not any(glob[0] in "*?[" for glob in globs) and _PIPED not in words
+        literal = not any(_may_be_flag(glob) for glob in globs) and _PIPED not in words
         found = subcommands_of(argv)
         sure = len(found) == 1 and not any(word.glob and word.text == found[0] for word in words)
         program = self._program(argv, literal=literal, globs=globs, subcommand=found[0] if sure else "")
@@ -339,7 +338,9 @@ class _Gatherer:
     def _touch(self, argv: tuple[str, ...], subcommand: str, globs: Mapping[str, str]) -> None:
         self._hosts.update((host, None) for host in hosts.hosts_of(argv))
         for kind, word in touched.touched(argv, subcommand):
-            glob = globs.get(word, "")
+            if not word:
+                continue
+            glob = globs.get(word) or _named_by(globs, word)
             for way in (
                 ("reads", "writes") if kind == touched.BOTH else ("reads",) if kind == touched.READ else ("writes",)
             ):
@@ -376,6 +377,11 @@ class _Gatherer:
         return found
 
 
+def _may_be_flag(glob: str) -> bool:
+    """Whether a pattern may come out as a flag that is not written there: `*`, `--outp*`; `--include=*.py` is as it is."""
+    return glob[0] in "*?[" or (glob[0] == "-" and any(char in glob.partition("=")[0] for char in "*?["))
+
+
 def _refused_word(word: str) -> str:
     """Words of an argv may have lines; what a terminal or the kernel takes for an order they may not."""
     return characters.refused(word.replace("\r\n", "\n"))
@@ -383,6 +389,15 @@ def _refused_word(word: str) -> str:
 
 def _join(directory: str, path: str) -> str:
     return path if path.startswith("/") else posixpath.normpath(posixpath.join(directory, path))
+
+
+def _named_by(globs: Mapping[str, str], word: str) -> str:
+    """The pattern of a place in a directory that takes the last name of one of `globs`; none for any other word."""
+    directory, slash, name = word.rpartition("/")
+    for told, glob in globs.items():
+        if slash and name and told.rstrip("/").rpartition("/")[2] == name:
+            return f"{characters.escaped_glob(directory)}/{glob.rstrip('/').rpartition('/')[2]}"
+    return ""
 
 
 def _text(arguments: Mapping[str, object], name: str) -> str:

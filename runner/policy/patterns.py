@@ -48,8 +48,7 @@ def path(glob: str, home: str) -> Test:
     """
     pattern = nfc(glob).removeprefix("./")
     if pattern == "~" or pattern.startswith("~/"):
-        homes = ("~", home.rstrip("/"), "/root", "/home/*", "/Users/*")
-        tests = [_components(one + pattern[1:]) for one in dict.fromkeys(homes) if one]
+        tests = [_components(one + pattern[1:]) for one in _homes(home)]
         # nothing inside the workspace is anybody's home
         return lambda text: text[:1] in {"/", "~"} and any(test(text) for test in tests)
     return _components(pattern)
@@ -143,8 +142,16 @@ def may_meet(glob: str, other: str, home: str) -> bool:
         pattern = pattern.removeprefix("**/")
     if pattern[:1] in {"/", "~"} and other[:1] not in {"/", "~"}:
         return False
-    if home and (pattern == "~" or pattern.startswith("~/")):
-        pattern = home.rstrip("/") + pattern[1:]
+    if pattern == "~" or pattern.startswith("~/"):
+        return any(_may_meet(one + pattern[1:], other) for one in _homes(home))
+    return _may_meet(pattern, other)
+
+
+def _homes(home: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for one in ("~", home.rstrip("/"), "/root", "/home/*", "/Users/*") if one))
+
+
+def _may_meet(pattern: str, other: str) -> bool:
     mine, theirs = pattern.split("/"), nfc(other).removeprefix("./").split("/")
     # row by row: can the components of `mine` so far be the first n of `theirs`; `**` stands for any number of them
     row = [all(one == "**" for one in theirs[:n]) for n in range(len(theirs) + 1)]
