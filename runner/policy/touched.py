@@ -42,6 +42,8 @@ _IN = names(
     "--regexp-file --include"
 )
 _GIT_WRITES = names("checkout restore rm mv clean reset apply am stash switch worktree init sparse-checkout")
+_VAGUE = re.compile(r"^$|^\.\.?$|^\..*[*?\[{]|\u2026")
+"""Names that may come out as any hidden one, or as none."""
 _PATHLIKE = re.compile(r"^(~|\.{0,2}/|\.[A-Za-z]|[^\s=:]*/|[\w.-]+\.[A-Za-z0-9_]{1,10}$)|^\.{1,2}$|^\*")
 
 
@@ -66,8 +68,7 @@ def touched(argv: Sequence[str], subcommand: str = "") -> Iterator[tuple[str, st
     elif name in _COPIERS:
         yield from _copied(argv, operands)
     elif name == "mv":
-        yield from ((TREE, word) for word in operands)
-        yield from ((READ, word) for word in operands[:-1])
+        yield from _moved(argv, operands)
     elif name == "tar":
         yield from _tar(argv, operands)
     elif name in ("uniq", "xxd"):
@@ -159,18 +160,45 @@ def _scripted(name: str, argv: Sequence[str], operands: list[str]) -> Iterator[t
         yield (BOTH if in_place else READ), word
 
 
-def _copied(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
-    into = [argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-t", "--target-directory")]
-    into += [word.partition("=")[2] for word in argv if word.startswith("--target-directory=")]
-    into += [word[2:] for word in argv if word.startswith("-t") and len(word) > 2]
+def _moved(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
+    into = _into(argv)
     sources = operands if into else operands[:-1]
     for word in sources:
         yield READ, word
-    whole = argv[0].endswith("rsync") or any(re.match(r"-[A-Za-z]*[rRa]|--(recursive|archive)", word) for word in argv)
+        yield TREE, word
     for target in into or operands[-1:]:
-        yield (TREE if whole else WRITE), target
-        # a directory as the target takes the sources' names
-        yield from ((WRITE, f"{target.rstrip('/')}/{word.rstrip('/').rpartition('/')[2]}") for word in sources)
+        yield from _placed(TREE, target, sources, whole=_as_a_whole(argv))
+
+
+def _copied(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
+    into = _into(argv)
+    sources = operands if into else operands[:-1]
+    for word in sources:
+        yield READ, word
+    rsync = argv[0].endswith("rsync")
+    deep = rsync or any(re.match(r"-[A-Za-z]*[rRa]|--(recursive|archive)", word) for word in argv)
+    for target in into or operands[-1:]:
+        yield from _placed(TREE if deep else WRITE, target, sources, whole=rsync or _as_a_whole(argv))
+
+
+def _into(argv: Sequence[str]) -> list[str]:
+    """Directories that options name as the target."""
+    into = [argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-t", "--target-directory")]
+    into += [word.partition("=")[2] for word in argv if word.startswith("--target-directory=")]
+    return into + [word[2:] for word in argv if word.startswith("-t") and len(word) > 2]
+
+
+def _as_a_whole(argv: Sequence[str]) -> bool:
+    """Whether an option lets a target that is a directory be merged with, or deeper places in it be written."""
+    return any(re.match(r"-[A-Za-z]*T|--no-t|--pa", word) for word in argv)
+
+
+def _placed(kind: str, target: str, sources: Sequence[str], *, whole: bool) -> Iterator[tuple[str, str]]:
+    """The target of a copy or a move. A directory takes the sources' names; `.` is certainly one."""
+    names = [word.rstrip("/").rpartition("/")[2] for word in sources]
+    stands = target.rstrip("/").rpartition("/")[2] in (".", "..") and not whole
+    yield (WRITE if stands and not any(map(_VAGUE.search, names)) else kind), target
+    yield from ((kind, f"{target.rstrip('/')}/{name}") for name in names)
 
 
 def _tar(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
