@@ -36,6 +36,14 @@ def load(
     return merge([*above, *below], home=environ.get("HOME", ""))
 
 
+def deciding(environ: Mapping[str, str], policy: str | None = None, *, org: Path | None = None) -> Rulebook:
+    """The policy that calls are decided by, loaded as a run loads it: no rule whose examples fail decides anything."""
+    settings = config.load(environ)
+    return policies.load(
+        policy or settings.policy.value, environ=environ, state=settings.state_dir.value, org=org or policies.ORG
+    )
+
+
 def here(environ: Mapping[str, str], root: Path, *, policy: str | None = None, org: Path | None = None) -> Rulebook:
     """The policy that a new run in `root` would go by, its project's own layer as it lies there now."""
     mine, notes = policies.of_project(_lying(root) or {})

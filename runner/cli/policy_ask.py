@@ -100,7 +100,7 @@ def decide(
     from runner.cli.here import here
     from runner.tools.surroundings import WorkspaceSurroundings
 
-    book = rules.load(os.environ, policy, org=org)
+    book = rules.deciding(os.environ, policy, org=org)
     around = WorkspaceSurroundings(here(), os.environ, sandboxed=sandboxed)
     lines: Iterable[bytes] = sys.stdin.buffer if batch else (sys.stdin.buffer.read(),)
     for line in lines:
@@ -128,7 +128,7 @@ def replay(
     from runner.app.replaying import replay as replayed
     from runner.cli.output import document, say
 
-    book = rules.load(os.environ, policy, org=org)
+    book = rules.deciding(os.environ, policy, org=org)
     access, _ = reach.reach(os.environ)
     name, created, _ = reach.fold(run, access)
     calls = list(replayed(access.database, name, book, Path(created.workspace), os.environ))

@@ -199,6 +199,19 @@ def test_decide_executes_nothing_and_knows_no_sandbox_unless_told(runner: Runner
     assert not runner.state.exists()
 
 
+def test_decide_uses_no_policy_that_a_run_would_refuse(runner: Runner, mine: Path) -> None:
+    mine.write_text(mine.read_text().replace("no_match: [rm notes.txt]", "no_match: [rm -r notes.txt]"))
+    done = runner("policy", "decide", "--policy", str(mine), "--batch", give=json.dumps(shell("ls")) + "\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{mine}:" in done.stderr
+    assert "matches what it should not" in done.stderr
+
+
+def test_decide_keeps_tools_from_the_state_directory(runner: Runner) -> None:
+    (found,) = decided(runner, shell(f"cat {runner.state}/runner.db"))
+    assert (found["decision"], found["rule"]) == ("deny", "builtin:deny-read")
+
+
 def test_decide_answers_while_its_input_is_open(runner: Runner) -> None:
     import subprocess
 
