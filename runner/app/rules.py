@@ -32,7 +32,7 @@ def load(
     `below` are further layers under it.
     """
     chosen = policy or config.load(environ).policy.value
-    above = [*policies.organisation(environ, org=org or policies.ORG), policies.chosen_document(chosen)]
+    above = policies.above_project(chosen, environ=environ, org=org or policies.ORG)
     return merge([*above, *below], home=environ.get("HOME", ""))
 
 

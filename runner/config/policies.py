@@ -17,6 +17,7 @@ from runner.policy.merge import merge
 
 ORG = Path("/etc/runner/policies")
 VARIABLE = "RUNNER_ORG_POLICIES"
+DEFAULT = "default"
 PROJECT = "policies"
 """The directory of a repository whose policies tighten its runs."""
 
@@ -39,13 +40,13 @@ def load(
     where only somebody else may write; `state`, runner's own directory, is nothing to tools. Raises ConfigError with
     file, line and column for whatever cannot be used.
     """
-    documents, tried = organisation(environ, workspace=workspace, org=org), chosen_document(chosen, workspace=workspace)
+    above = above_project(chosen, environ=environ, workspace=workspace, org=org)
     mine, notes = of_project(project or {})
     # the examples of the shipped ones are tried by our own tests
-    theirs = [tried] if tried.source.path == chosen else []
-    examples.check([rule for each in (*documents, *theirs, *mine) for rule in each.rules])
+    tried = [each for each in (*above, *mine) if each.source.path != f"{chosen}.yaml"]
+    examples.check([rule for each in tried for rule in each.rules])
     own = "" if state is None else _as_in_facts(state.resolve(), workspace)
-    merged = merge([*documents, tried, *mine], home=environ.get("HOME", ""), state=own)
+    merged = merge([*above, *mine], home=environ.get("HOME", ""), state=own)
     return replace(merged, notes=(*merged.notes, *notes)) if notes else merged
 
 
@@ -53,6 +54,16 @@ def _as_in_facts(place: Path, workspace: Path | None) -> str:
     """A path as the facts of a call have it: relative in the workspace, else absolute."""
     root = None if workspace is None else workspace.resolve()
     return str(place.relative_to(root) if root is not None and place.is_relative_to(root) else place)
+
+
+def above_project(
+    chosen: str, *, environ: Mapping[str, str], workspace: Path | None = None, org: Path = ORG
+) -> list[Document]:
+    """The organisation's policies and the `chosen` one. `default` is for where nobody says anything: no layer there."""
+    documents = organisation(environ, workspace=workspace, org=org)
+    if documents and chosen == DEFAULT:
+        return documents
+    return [*documents, chosen_document(chosen, workspace=workspace)]
 
 
 def organisation(environ: Mapping[str, str], *, workspace: Path | None = None, org: Path = ORG) -> list[Document]:

@@ -254,6 +254,17 @@ def test_a_variable_adds_a_layer_and_replaces_none(tmp_path: Path) -> None:
         policies.load("default", environ={policies.VARIABLE: str(second)}, org=first)
 
 
+def test_where_an_organisation_has_policies_the_shipped_default_is_none_of_them(tmp_path: Path) -> None:
+    """What is for where nobody says anything would loosen them, and nothing could run."""
+    text = (policies.SHIPPED / "org-baseline.yaml").read_text("utf-8").partition("\n\n")[2]
+    org = org_of(tmp_path)
+    (org / "org.yaml").write_text(HEAD + "scope: org\n" + text, "utf-8")
+    alone = policies.load("default", environ={policies.VARIABLE: str(org)}, org=Path("/nonexistent"))
+    assert [source.layer for source in alone.sources] == ["extra"]
+    named = loaded(own(tmp_path, "stall: {window: 2}\n"), environ={policies.VARIABLE: str(org)})
+    assert [source.layer for source in named.sources] == ["extra", "user"]
+
+
 def test_a_repository_that_has_other_yaml_is_no_project_layer(tmp_path: Path) -> None:
     files = {
         "policies/k8s.yaml": b"apiVersion: v1\nkind: ConfigMap\n",
