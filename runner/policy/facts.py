@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol, cast
@@ -257,8 +257,7 @@ class _Gatherer:
         if program.inside:
             # it may be named like what a rule denies
             self._suspect((program.path.rpartition("/")[2], *argv[1:]), ())
-        if not wrappers.wraps(argv):
-            self._touch(argv, program.subcommand, {self._told(word): word.glob for word in words if word.glob})
+        self._touch(argv, program.subcommand, {self._told(word): word.glob for word in words if word.glob})
 
     def _program(
         self,
@@ -299,6 +298,8 @@ class _Gatherer:
         if not seen.complete:
             # what was not looked through may be denied: not even a sandbox makes that fine
             self._refused = "more than can be looked through"
+        if self._opaque:
+            self._cwds = list(dict.fromkeys((*self._cwds, *self._gone_to(seen.programs))))[:_MOST_DIRECTORIES]
         known = set[tuple[str, ...]]() if self._opaque else {program.argv for program in self._programs}
         for words, via in seen.programs.items():
             argv = tuple(word.replace(wrappers.HOLE, "…") for word in words)
@@ -313,6 +314,19 @@ class _Gatherer:
                 self._path("reads", literal)
                 self._path("writes", literal)
 
+    def _gone_to(self, programs: Iterable[tuple[str, ...]]) -> Iterator[str]:
+        """Directories that text which is not understood may change into."""
+        for argv in programs:
+            target = argv[1] if len(argv) > 1 else self._around.home
+            if argv[0] == "env":
+                target = next((argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-C", "--chdir")), "")
+                target = target or next((word[8:] for word in argv if word.startswith("--chdir=")), "")
+            elif argv[0] not in ("cd", "pushd"):
+                continue
+            if target and wrappers.HOLE not in target and not target.startswith("-"):
+                target = self._around.home + target[1:] if target == "~" or target.startswith("~/") else target
+                yield from (_join(cwd, target) for cwd in tuple(self._cwds))
+
     def _suspect(self, argv: tuple[str, ...], via: tuple[str, ...]) -> None:
         for name in dict.fromkeys((argv[0], wrappers.base(argv[0]))):
             for subcommand in subcommands_of(argv)[:_MOST_SUBCOMMANDS] or ("",):
@@ -325,8 +339,9 @@ class _Gatherer:
                     via=via,
                 )
                 self._suspects[program] = None
-                if not wrappers.wraps(argv):
-                    self._touch(argv, subcommand, {})
+                self._touch(argv, subcommand, {})
+                if patterned := {word: word for word in argv[1:] if any(char in word for char in "*?[")}:
+                    self._touch(argv, subcommand, patterned)
 
     # ---- paths and hosts ---------------------------------------------------------------------------------
 
@@ -337,7 +352,8 @@ class _Gatherer:
 
     def _touch(self, argv: tuple[str, ...], subcommand: str, globs: Mapping[str, str]) -> None:
         self._hosts.update((host, None) for host in hosts.hosts_of(argv))
-        for kind, word in touched.touched(argv, subcommand):
+        wraps = wrappers.wraps(argv)
+        for kind, word in touched.by_wrapper(argv) if wraps else touched.touched(argv, subcommand):
             if not word:
                 continue
             glob = globs.get(word) or _named_by(globs, word)
@@ -352,8 +368,10 @@ class _Gatherer:
                     self._path("write_globs", f"{glob or characters.escaped_glob(word)}/**")
 
     def _redirect(self, operator: str, target: str) -> None:
-        if operator.endswith("&"):
+        if operator.endswith("&") and (target.isdigit() or target == "-"):
             return
+        if any(char in target for char in "*?["):
+            self._path("read_globs" if operator == "<" else "write_globs", target)
         self._hosts.update((host, None) for host in hosts.hosts_in(target))
         for path in self._path("reads" if operator == "<" else "writes", target):
             self._redirects[operator, path] = None
@@ -378,7 +396,7 @@ class _Gatherer:
 
 
 def _may_be_flag(glob: str) -> bool:
-    """Whether a pattern may come out as a flag that is not written there: `*`, `--outp*`; `--include=*.py` is as it is."""
+    """Whether a pattern may come out as a flag that is not written: `*`, `--outp*`; `--include=*.py` is as it is."""
     return glob[0] in "*?[" or (glob[0] == "-" and any(char in glob.partition("=")[0] for char in "*?["))
 
 

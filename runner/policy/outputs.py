@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -127,6 +128,21 @@ def _last_part(words: Sequence[str], _: str) -> str:
     return words[0].rstrip("/").rpartition("/")[2] + "\n" if words else HOLE
 
 
+def _here(_words: Sequence[str], _stdin: str) -> str:
+    return ".\n"
+
+
+def _git(words: Sequence[str], _: str) -> str:
+    return ".\n" if "--show-toplevel" in words else HOLE
+
+
+def _found(words: Sequence[str], _: str) -> str:
+    """Places below what find starts from, named as it is told to look for."""
+    starts = list(itertools.takewhile(lambda word: word[:1] not in ("-", "(", "!"), words)) or ["."]
+    named = [words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-name", "-iname")]
+    return "".join(f"{start}/{name}\n" for start in starts for name in named) or HOLE
+
+
 def _silent(_words: Sequence[str], _stdin: str) -> str:
     return ""
 
@@ -146,6 +162,9 @@ _MAKERS: Mapping[str, _Maker] = {
     "whereis": _where,
     "basename": _last_part,
     "yes": _echo,
+    "pwd": _here,
+    "git": _git,
+    "find": _found,
     "true": _silent,
     "false": _silent,
     ":": _silent,

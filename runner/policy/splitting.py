@@ -19,9 +19,9 @@ _DOUBLE = re.compile(r"\$?\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _SINGLE = re.compile(r"'([^']*)'?")
 
 
-def commands(text: str) -> Iterator[tuple[str, ...]]:
-    """Word lists that may be commands, bodies of here-documents left out."""
-    for words in _Splitter(_PATTERNS.sub(r"\1\n", _without_bodies(text))).split():
+def commands(text: str, written: list[str]) -> Iterator[tuple[str, ...]]:
+    """Word lists that may be commands, bodies of here-documents left out; `written` gets what output goes to."""
+    for words in _Splitter(_PATTERNS.sub(r"\1\n", _without_bodies(text)), written).split():
         kept = list(words)
         while kept and (kept[0] in RESERVED or _ASSIGNED.match(kept[0])):
             kept.pop(0)
@@ -49,9 +49,11 @@ def _without_bodies(text: str) -> str:
 class _Splitter:
     """One pass from left to right. `_word` is None between words."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, written: list[str]) -> None:
         self._text = text
+        self._written = written
         self._at = 0
+        self._writes = False
         self._words: list[str] = []
         self._word: list[str] | None = None
         self._endings: list[str] = []
@@ -98,6 +100,8 @@ class _Splitter:
             return
         if not self._is_target:
             self._words.append("".join(self._word))
+        elif self._writes:
+            self._written.append("".join(self._word))
         self._is_target = False
         self._word = None
 
@@ -128,8 +132,10 @@ class _Splitter:
             self._endings.append(next(group for group in found.groups() if group))
             self._at = found.end()
             return
+        begins = self._at
         while self._text[self._at : self._at + 1] in ("<", ">", "&"):
             self._at += 1
+        self._writes = ">" in self._text[begins : self._at]
         self._is_target = self._text[self._at : self._at + 1] != "("
 
     def _piece(self, char: str) -> None:

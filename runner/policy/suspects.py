@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from runner.policy import characters, scripts, syntax, wrappers
+from runner.policy import characters, outputs, scripts, syntax, wrappers
 from runner.policy.characters import names
 
 _DEEPEST = 1_000
@@ -15,6 +15,7 @@ _MOST = 2_000
 _LONGEST = 200_000
 _MOST_WORDS = 150_000
 _PIPED = 20
+_TESTS = names("-name -iname -path -ipath -regex -type -newer -mtime -mmin -size -empty -perm -user -wholename")
 _COMMON = names(
     "rm rmdir mv cp dd ln chmod chown chgrp chattr shred truncate unlink tee touch mkdir cat find xargs sed awk "
     "perl python python3 ruby node php sh bash dash zsh env sudo su doas mount umount mkfs fdisk kill pkill "
@@ -112,10 +113,19 @@ def _program(item: _Item, seen: Seen, deeper: int) -> Iterator[_Item]:
                 yield _Item("shell", (), item.stdin, deeper, via)
         elif inner.kind in ("argv", "also"):
             yield _Item("argv", inner.argv, "", deeper, via, item.stdin)
+            if wrappers.base(argv[0]) in ("find", "gfind") and "{}" in inner.argv:
+                for place in dict.fromkeys((*_searched(argv), *outputs.output(argv, "", {}).split())):
+                    yield _Item("argv", tuple(place if word == "{}" else word for word in inner.argv), "", deeper, via)
             if wrappers.base(argv[0]) in ("xargs", "parallel") and item.stdin:
                 yield from _piped(inner.argv, item.stdin, deeper, via)
         else:
             yield _Item(inner.kind, (), inner.text, deeper, via)
+
+
+def _searched(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Where find starts from, where all that is found is meant: of the whole workspace a test picks something."""
+    picks = any(word in _TESTS for word in argv)
+    return tuple(word for word in argv[1:2] if word[:1] != "-" and not (picks and word.strip("./") == ""))
 
 
 def _piped(argv: tuple[str, ...], text: str, deeper: int, via: tuple[str, ...]) -> Iterator[_Item]:

@@ -51,7 +51,12 @@ def read(text: str, home: str) -> Found:
         )
     walk = _Walk(text, home)
     walk.run()
-    walk.found.commands.extend((argv, "") for argv in splitting.commands(text))
+    written: list[str] = []
+    walk.found.commands.extend((argv, "") for argv in splitting.commands(text, written))
+    known = {target for operator, target in walk.found.redirects if operator != "<"}
+    for target in (part for word in written for part in values.braces(word)[0].split(FIELD)):
+        if target not in known and not target.isdigit():
+            walk.found.redirects.append((">", target))
     return walk.found
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from runner.policy.characters import names
+from runner.policy.flags import flags_of
 
 READ, WRITE, BOTH, TREE = "read", "write", "both", "tree"
 """TREE is a write of everything below, too."""
@@ -44,6 +45,16 @@ _IN = names(
 _GIT_WRITES = names("checkout restore rm mv clean reset apply am stash switch worktree init sparse-checkout")
 _VAGUE = re.compile(r"^$|^\.\.?$|^\..*[*?\[{]|\u2026")
 """Names that may come out as any hidden one, or as none."""
+_SHOWS = names("show cat-file diff log blame archive grep ls-tree rev-parse")
+_OF_WRAPPERS = {
+    "xargs": (("-a", READ), ("--arg-file", READ)),
+    "parallel": (("-a", READ), ("--arg-file", READ)),
+    "strace": (("-o", WRITE), ("--output", WRITE)),
+    "ltrace": (("-o", WRITE), ("--output", WRITE)),
+    "time": (("-o", WRITE), ("--output", WRITE)),
+}
+_IN_TREE = re.compile(r"[^/!^(:][^:]*:(?:[0-3]:)?(?!//)|:(?:[0-3]:)?(?![/!^(])")
+"""What stands before a path in a commit, or in the index: `HEAD:`, `:0:`."""
 _PATHLIKE = re.compile(r"^(~|\.{0,2}/|\.[A-Za-z]|[^\s=:]*/|[\w.-]+\.[A-Za-z0-9_]{1,10}$)|^\.{1,2}$|^\*")
 
 
@@ -203,11 +214,14 @@ def _placed(kind: str, target: str, sources: Sequence[str], *, whole: bool) -> I
 
 def _tar(argv: Sequence[str], operands: list[str]) -> Iterator[tuple[str, str]]:
     modes = argv[1].lstrip("-") if len(argv) > 1 and not argv[1].startswith("--") else ""
-    extracts = "x" in modes or "--extract" in argv or "--get" in argv
+    extracts = "x" in modes or "--extract" in argv or "--get" in argv or "-x" in flags_of(argv)
     creates = "c" in modes or "--create" in argv
+    into = [argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-C", "--directory")]
     for word in operands:
         if word != modes:
-            yield (WRITE if extracts else BOTH if creates else READ), word
+            # a folder that an archive is unpacked into may get anything below it
+            whole = extracts and word in into and word.rstrip("/") not in (".", "..")
+            yield (TREE if whole else WRITE if extracts else BOTH if creates else READ), word
 
 
 def _find(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -220,6 +234,23 @@ def _find(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
     for at, word in enumerate(argv[:-1]):
         if word in ("-fprint", "-fprint0", "-fls", "-fprintf"):
             yield WRITE, argv[at + 1]
+        elif word == "-files0-from":
+            yield READ, argv[at + 1]
+
+
+def by_wrapper(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Files of a wrapper's own: `xargs -a FILE`, `strace -o FILE`, a script that a shell is given."""
+    name = argv[0].rpartition("/")[2] if argv else ""
+    if name in ("sh", "bash", "dash", "zsh", "ksh"):
+        first = next((word for word in argv[1:] if word[:1] not in ("-", "+")), "")
+        if first and not any(re.fullmatch(r"-[A-Za-z]*c[A-Za-z]*", word) for word in argv[1:]):
+            yield READ, first
+    for at, word in enumerate(argv[1:], 1):
+        for option, kind in _OF_WRAPPERS.get(name, ()):
+            if word == option:
+                yield from ((kind, value) for value in argv[at + 1 : at + 2])
+            elif word.startswith(f"{option}=" if option.startswith("--") else option):
+                yield kind, word.removeprefix(option).removeprefix("=")
 
 
 def _git(argv: Sequence[str], operands: list[str], subcommand: str) -> Iterator[tuple[str, str]]:
@@ -228,8 +259,15 @@ def _git(argv: Sequence[str], operands: list[str], subcommand: str) -> Iterator[
         yield from _git_config(argv, rest)
         return
     kind = TREE if subcommand in ("rm", "mv", "clean") else WRITE if subcommand in _GIT_WRITES else READ
+    for at, word in enumerate(argv[:-1]):
+        if word == "-o" and subcommand in ("archive", "format-patch"):
+            yield WRITE, argv[at + 1]
+    if subcommand == "bundle" and rest[:1] == ["create"]:
+        yield from ((WRITE, word) for word in rest[1:2])
     for word in rest:
-        if subcommand in ("add", "commit", "push", "fetch", "pull", "clone", "branch", "tag", "remote"):
+        if (named := _IN_TREE.match(word)) and subcommand in _SHOWS:
+            yield READ, word[named.end() :]
+        if subcommand in ("commit", "push", "fetch", "pull", "clone", "branch", "tag", "remote"):
             continue
         yield kind, word
 
@@ -256,3 +294,4 @@ def _git_config(argv: Sequence[str], rest: list[str]) -> Iterator[tuple[str, str
         yield WRITE, "/etc/gitconfig"
     elif not any(word.startswith(("-f", "--file")) for word in argv):
         yield WRITE, ".git/config"
+    yield from ((WRITE, argv[at + 1]) for at, word in enumerate(argv[:-1]) if word == "-f")
