@@ -77,9 +77,14 @@ def _book(file: Path | None, wanted: Wanted) -> Rulebook:
     except OSError as error:
         raise ConfigError(f"this policy cannot be read: {error.strerror}", path=file, hint="check its path") from None
     text = data.decode("utf-8", "replace")
-    if parse(text, str(file), "user").scope == "project":
+    scope, name = parse(text, str(file), "user").scope, str(file.absolute())
+    if scope == "project":
         return rules.load(wanted.environ, wanted.policy, org=wanted.org, below=(parse(text, str(file), "project"),))
-    return rules.load(wanted.environ, str(file.absolute()), org=wanted.org)
+    if scope == "org":
+        # one of those that hold here is looked at among them, another one as the top that it is to be
+        here = rules.load(wanted.environ, wanted.policy, org=wanted.org)
+        return here if any(source.path == name for source in here.sources) else rules.alone(name)
+    return rules.load(wanted.environ, name, org=wanted.org)
 
 
 def _own(book: Rulebook, file: Path | None) -> tuple[Rule, ...]:

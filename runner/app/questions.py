@@ -78,8 +78,10 @@ class Questions:
         return sorted(found, key=lambda one: (one.asked.at, one.request.approval))
 
     def find(self, approval: str) -> Question:
-        """The open question with this id, or the only one whose id begins with it. Raises NotFoundError."""
+        """The open question with this id, the only one whose id begins so, or the `last`. Raises NotFoundError."""
         every = self.open()
+        if approval == "last" and every:
+            return every[-1]
         exact = [one for one in every if one.request.approval == approval]
         near = exact or [one for one in every if approval and one.request.approval.startswith(approval)]
         if len(near) == 1:

@@ -50,7 +50,8 @@ def check(
     """Load policies and say what is wrong with them.
 
     Misspelt keys, loosened bounds, rules that another one shadows, examples and tests that fail; each with its line.
-    A file with `scope: project` is held against the layers above it, as a run does. Exit codes: 0 sound (there may be
+    A file with `scope: project` is held against the layers above it, as a run does; one with `scope: org` among the
+    organisation's, or by itself where it is none of them yet. Exit codes: 0 sound (there may be
     warnings), 1 something is wrong, 2 usage.
 
     Examples:

@@ -76,7 +76,7 @@ def serve(
 
 
 def link(
-    approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, or the start of one.")],
+    approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="Its id, the start of one, or `last`.")],
     person: Annotated[str, typer.Argument(metavar="PERSON", help="Who answers with it, as the policy's group says.")],
     url: Annotated[str, typer.Option("--url", metavar="URL", help="How links begin, as `serve` says.")] = "",
 ) -> int:

@@ -57,6 +57,8 @@ def link(runner: Runner, person: str, base: str) -> str:
 def test_a_parked_call_runs_once_after_somebody_answered_by_link(deploys: Runner) -> None:
     policy(deploys, NAMED)
     assert deploys("loop", "spec.md").returncode == 75
+    stranger = deploys("approvals", "link", "last", "mallory")
+    assert (stranger.returncode, "mallory cannot answer this" in stranger.stderr) == (1, True), stranger.stderr
     with serving(deploys) as base:
         url = link(deploys, "alice", base)
         # whoever scans mail opens links

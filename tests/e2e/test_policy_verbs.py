@@ -68,6 +68,24 @@ def test_every_shipped_policy_is_sound_and_passes_its_own_tests(runner: Runner, 
     assert " failed" not in tested.stdout
 
 
+def test_a_file_of_the_organisation_is_checked_among_its_others_or_as_the_top_it_is_to_be(runner: Runner) -> None:
+    org = runner.state.parent / "org"
+    org.mkdir(mode=0o755)
+    groups = "scope: org\napprovals: {groups: {ops: [ann]}, gates: [{id: two, approvers: {groups: [ops]}}]}\n"
+    rules = "scope: org\nrules: [{id: asked, tool: shell, effect: ask, gate: two, examples: {match: [ls]}}]\n"
+    for name, text in (("10-groups.yaml", groups), ("20-rules.yaml", rules)):
+        (org / name).write_text(HEAD + text)
+        (org / name).chmod(0o644)
+    draft = runner.write("draft.yaml", HEAD + groups)
+    runner.env["RUNNER_ORG_POLICIES"] = str(org)
+    for file in (org / "10-groups.yaml", org / "20-rules.yaml", draft):
+        done = runner("policy", "check", str(file))
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    tested = runner("policy", "test", str(org / "20-rules.yaml"))
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "1 passed" in tested.stdout
+
+
 def test_check_names_every_fault_with_its_place_and_exits_1(runner: Runner, mine: Path) -> None:
     mine.write_text(MINE.replace("any_flag", "any_flags").replace("tool: shell\n", "tool: shel\n"))
     done = runner("policy", "check", str(mine))
