@@ -63,6 +63,18 @@ def standing(settings: Settings, root: Path) -> Rulebook:
     )
 
 
+def kept(settings: Settings, began_under: Sequence[str]) -> Settings:
+    """The settings of a run that goes on: by the policy it began with, unless somebody names another now.
+
+    `began_under` are the run's layers, as `layers` tells them.
+    """
+    own = [told.removeprefix("user ").rpartition(" sha256:")[0] for told in began_under if told.startswith("user ")]
+    if not own or settings.policy.source != "built-in":
+        return settings
+    name = own[0] if "/" in own[0] else own[0].removesuffix(".yaml")
+    return replace(settings, policy=replace(settings.policy, value=name, source="the run"))
+
+
 def refuse_loosening(settings: Settings, root: Path) -> None:
     """Raise ConfigError where the project's own policy, as it lies there now, could not be used by a new run."""
     if (project := _lying(root)) is not None:

@@ -189,6 +189,7 @@ def _go_on(run: str, asked: plan.Asked, access: drive.Access, view: View, *, now
         msg = f"--require-verified needs checks, and run {run} of this spec began without any"
         raise ConfigError(msg, hint="start another, which goes by the spec as it is now: add --new")
     sources = plan.gather(asked, workspace=Path(created.workspace), spec_model=spec.model, spec_models=spec.models)
+    sources = replace(sources, settings=rules.kept(sources.settings, created.policy_layers))
     for place in filter(None, (created.workspace, created.origin)):
         plan.refuse_inside(sources.settings, Path(place).resolve())
     _refuse_other_state(sources.settings, access)

@@ -98,7 +98,7 @@ def chosen_document(chosen: str, *, workspace: Path | None = None) -> Document:
         near = closest(chosen, shipped())
         hint = f"did you mean '{near}'?" if near else f"shipped: {', '.join(shipped())}; name a file by its path"
         raise ConfigError(f"there is no policy {chosen!r}", hint=hint)
-    place = expanded(Path(chosen))
+    place = expanded(Path(chosen)).absolute()
     _outside(place, workspace, "the policy of a run")
     return parse(_text(place), str(place), "user")
 

@@ -224,3 +224,21 @@ def test_a_call_with_unsound_arguments_is_answered_as_ever_and_counts_as_no_deni
     (refused,) = told(runner, "ToolRefused")
     assert "did you mean 'command'" in refused["reason"]
     assert refused.get("decision") is None
+
+
+@pytest.mark.parametrize("go_on", [("resume", "last"), ("loop", "spec.md")])
+def test_a_run_goes_on_by_the_policy_it_was_started_with(runner: Runner, go_on: tuple[str, str]) -> None:
+    """The command that the end of a run names, and cron's next: neither says `--policy` again."""
+    gate = "unattended: {on_ask: park}\napprovals: {gates: [{id: me, allow_self: true}]}\n"
+    asking = ALLOWS.replace("rules:", f"{gate}rules:\n  - {{id: asked, tool: write_file, effect: ask, gate: me}}")
+    (runner.cwd.parent / "asks.yaml").write_text(HEAD + asking)
+    runner.write("spec.md", "# Work\n\nDo it.\n")
+    model = runner.recording(said(1, asks("write_file", path="a", content="x")), DONE)
+    parked = runner("loop", "spec.md", "--policy", "../asks.yaml", "--model", model)
+    assert parked.returncode == 75, parked.stdout + parked.stderr
+    again = runner(*go_on)
+    assert again.returncode == 75, again.stdout + again.stderr
+    assert started(runner) == []
+    named = runner(*go_on, "--policy", "default")
+    assert named.returncode == 0, named.stdout + named.stderr
+    assert started(runner) == ["write_file files"]
