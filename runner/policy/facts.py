@@ -317,11 +317,11 @@ class _Gatherer:
     def _gone_to(self, programs: Iterable[tuple[str, ...]]) -> Iterator[str]:
         """Directories that text which is not understood may change into."""
         for argv in programs:
-            target = argv[1] if len(argv) > 1 else self._around.home
-            if argv[0] == "env":
+            name, target = argv[0], next(iter(argv[1:]), self._around.home)
+            if name == "env":
                 target = next((argv[at + 1] for at, word in enumerate(argv[:-1]) if word in ("-C", "--chdir")), "")
                 target = target or next((word[8:] for word in argv if word.startswith("--chdir=")), "")
-            elif argv[0] not in ("cd", "pushd"):
+            elif name not in ("cd", "pushd"):
                 continue
             if target and wrappers.HOLE not in target and not target.startswith("-"):
                 target = self._around.home + target[1:] if target == "~" or target.startswith("~/") else target

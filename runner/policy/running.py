@@ -6,146 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from runner.policy import options as told
 from runner.policy import scripts
 from runner.policy.characters import names
 
 Found: TypeAlias = tuple[str, Sequence[str], bool]
 """Kind (argv, also, shell, code), the words, and whether that is certain."""
 
-_SHELL_OPTIONS: Mapping[str, str] = {
-    "su": "-c --command --session-command",
-    "runuser": "-c --command --session-command",
-    "sg": "-c",
-    "newgrp": "-c",
-    "script": "-c --command",
-    "flock": "-c --command",
-    "tar": "--to-command -I --use-compress-program --rsh-command -F --info-script --new-volume-script "
-    "--checkpoint-action",
-    "gtar": "--to-command -I --use-compress-program --checkpoint-action",
-    "bsdtar": "--use-compress-program",
-    "rsync": "-e --rsh --rsync-path",
-    "scp": "-S -D",
-    "sftp": "-S -D",
-    "sort": "--compress-program",
-    "split": "--filter",
-    "man": "-P --pager -H --html",
-    "zip": "-TT --unzip-command",
-    "rg": "--pre --hostname-bin",
-    "ag": "--pager",
-    "bat": "--pager",
-    "delta": "--pager",
-    "nc": "-e -c",
-    "ncat": "-e -c --exec --sh-exec --lua-exec",
-    "netcat": "-e -c",
-    "tcpdump": "-z",
-    "go": "-exec -toolexec",
-    "gcc": "-wrapper",
-    "g++": "-wrapper",
-    "nix-shell": "--run --command",
-    "nix": "-c --command",
-    "npx": "-c --call",
-    "npm": "-c --call --script-shell",
-    "nodemon": "-x --exec",
-    "complete": "-C",
-    "compgen": "-C",
-    "mapfile": "-C",
-    "readarray": "-C",
-    "bind": "-x",
-    "wget": "--use-askpass",
-    "dpkg": "--pre-invoke --post-invoke",
-    "pip": "--editor",
-    "ssh": "-o",
-    "less": "-k",
-    "git": "--upload-pack --receive-pack --exec -x --extcmd -O --open-files-in-pager --tree-filter --index-filter "
-    "--msg-filter --env-filter --commit-filter --parent-filter --tag-name-filter --setup --to-cmd --cc-cmd",
-}
-_TEXT = {name: names(text) for name, text in _SHELL_OPTIONS.items()}
-_CODE: Mapping[str, str] = {
-    "python": "-c",
-    "pypy": "-c",
-    "perl": "-e -E",
-    "ruby": "-e",
-    "node": "-e -p --eval --print -pe",
-    "bun": "-e --eval",
-    "deno": "eval",
-    "php": "-r -B -R -E",
-    "lua": "-e",
-    "Rscript": "-e",
-    "R": "-e",
-    "julia": "-e -E",
-    "osascript": "-e",
-    "groovy": "-e",
-    "expect": "-c",
-    "emacs": "--eval --execute -f",
-    "vim": "-c --cmd -S",
-    "vi": "-c --cmd",
-    "nvim": "-c --cmd -S",
-    "ex": "-c",
-    "view": "-c --cmd",
-    "gdb": "-ex -eval-command --eval-command -iex",
-    "lldb": "-o --one-line",
-    "psql": "-c --command",
-    "mysql": "-e --execute",
-    "mariadb": "-e --execute",
-    "ghci": "-e",
-    "swipl": "-g -t",
-    "pwsh": "-c -Command -EncodedCommand",
-    "make": "--eval",
-}
-_CODES = {name: names(text) for name, text in _CODE.items()}
-_AFTER: Mapping[str, tuple[str, ...]] = {
-    "poetry": ("run",),
-    "uv": ("run",),
-    "pipenv": ("run",),
-    "hatch": ("run",),
-    "pdm": ("run",),
-    "rye": ("run",),
-    "conda": ("run",),
-    "mamba": ("run",),
-    "bundle": ("exec",),
-    "npm": ("exec", "x"),
-    "pnpm": ("exec", "dlx"),
-    "yarn": ("exec", "dlx"),
-    "bun": ("x",),
-    "direnv": ("exec",),
-    "rbenv": ("exec",),
-    "pyenv": ("exec",),
-    "asdf": ("exec",),
-    "mise": ("exec", "x"),
-    "rustup": ("run",),
-    "perf": ("stat", "record", "trace"),
-    "docker": ("run", "exec", "compose"),
-    "podman": ("run", "exec"),
-    "nerdctl": ("run", "exec"),
-    "kubectl": ("exec", "run", "debug"),
-    "oc": ("exec", "run", "rsh"),
-    "lxc": ("exec",),
-    "ip": ("exec",),
-    "op": ("run",),
-    "doppler": ("run",),
-    "coverage": ("run",),
-    "tmux": (
-        "new",
-        "new-session",
-        "neww",
-        "new-window",
-        "split-window",
-        "splitw",
-        "send-keys",
-        "send",
-        "run-shell",
-        "run",
-        "if-shell",
-        "pipe-pane",
-    ),
-    "screen": ("-X", "-S", "-dmS", "-dm"),
-    "hyperfine": ("",),
-    "concurrently": ("",),
-}
-_LOOSE = names(
-    "docker podman nerdctl kubectl oc lxc tmux screen ip perf conda mamba rustup direnv op doppler hyperfine "
-    "concurrently"
-)
 _PACKAGE_VALUED = names("--with --python -p --package --extra --group -e --env")
 _FIND_EXEC = names("-exec -execdir -ok -okdir")
 _FD_EXEC = names("-x -X --exec --exec-batch")
@@ -171,7 +38,7 @@ def runs(name: str, argv: Sequence[str]) -> Iterator[Found]:
     yield from _by_options(name, argv)
     if special := _SPECIAL.get(name):
         yield from special(argv)
-    for word in _AFTER.get(name, ()):
+    for word in told.AFTER.get(name, ()):
         yield from _after(name, word, argv)
     if name in ("awk", "gawk", "mawk", "nawk"):
         yield "code", scripts.operands(argv)[:1], True
@@ -224,7 +91,7 @@ def _git_hidden(words: Sequence[str]) -> str:
 
 def _by_options(name: str, argv: Sequence[str]) -> Iterator[Found]:
     """Values of the options that name a command, attached or following."""
-    for options, kind in ((_TEXT.get(name), "shell"), (_CODES.get(name), "code")):
+    for options, kind in ((told.SHELL_TEXT.get(name), "shell"), (told.CODES.get(name), "code")):
         if not options:
             continue
         for at, word in enumerate(argv[1:], 1):
@@ -302,6 +169,12 @@ def _ssh(argv: Sequence[str]) -> Iterator[Found]:
 def _git(argv: Sequence[str]) -> Iterator[Found]:
     for at, word in enumerate(argv):
         value = argv[at + 1] if word in ("-c", "config") and at + 1 < len(argv) else ""
+        if word == "-c" and value.startswith("alias.") and "=!" not in value:
+            name, _, meant = value[6:].partition("=")
+            rest = argv[argv.index(name, at) + 1 :] if name in argv[at:] else ()
+            yield "argv", (argv[0], *meant.split(), *rest), False
+        if word in ("-x", "--exec") and "rebase" in argv[:at]:
+            yield "argv", argv[at + 1 :], False
         if word == "-c" and "=" in value and not _SAFE_GIT.fullmatch(value):
             yield "shell", (value.partition("=")[2].lstrip("!"),), False
         if word.startswith("ext::"):
@@ -313,6 +186,13 @@ def _git(argv: Sequence[str]) -> Iterator[Found]:
             yield "shell", (" ".join(rest),), False
         if word == "config":
             yield from (("shell", (text.lstrip("!"),), False) for text in argv[at + 2 :] if text.startswith("!"))
+
+
+def _escapes(argv: Sequence[str]) -> Iterator[Found]:
+    """Editors and the like: what follows `!`, in a word or in what they read."""
+    for word in argv[1:]:
+        if "!" in word or word.startswith((".shell", ".system")):
+            yield "code", (word,), False
 
 
 def _piped(_: Sequence[str]) -> Iterator[Found]:
@@ -354,6 +234,11 @@ def _packages(argv: Sequence[str]) -> Iterator[Found]:
 
 
 def _make(argv: Sequence[str]) -> Iterator[Found]:
+    if any(word in ("-f-", "--file=-", "--makefile=-", "/dev/stdin", "-f/dev/stdin") for word in argv) or any(
+        word in ("-f", "--file", "--makefile") and argv[at + 1] in ("-", "/dev/stdin")
+        for at, word in enumerate(argv[:-1])
+    ):
+        yield "stdin", (), True
     for word in argv[1:]:
         if "=" in word and not word.startswith("-"):
             yield "shell", (word.partition("=")[2],), False
@@ -370,7 +255,7 @@ def _after(name: str, verb: str, argv: Sequence[str]) -> Iterator[Found]:
     if verb and verb not in argv[1:]:
         return
     at = argv.index(verb, 1) + 1 if verb else 1
-    if verb and name not in _LOOSE:
+    if verb and name not in told.LOOSE:
         while at < len(argv) and argv[at].startswith("-"):
             at += 2 if argv[at] in _PACKAGE_VALUED else 1
         if at < len(argv):
@@ -393,6 +278,7 @@ def _socat(argv: Sequence[str]) -> Iterator[Found]:
 
 
 _SPECIAL: Mapping[str, Callable[[Sequence[str]], Iterator[Found]]] = {
+    **dict.fromkeys(names("vim vi nvim ex view less more man sqlite3"), _escapes),
     "find": _find,
     "gfind": _find,
     "fd": _fd,

@@ -14,12 +14,13 @@ _RUNS_AWK = re.compile(r"system|getline|\||>|@|close|ENVIRON|/inet|\bfflush|SYMT
 _STRING = re.compile(r"\"\"\"(.*?)\"\"\"|'''(.*?)'''|\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|`([^`]*)`", re.DOTALL)
 _CALLS = re.compile(
     r"system|popen|exec|spawn|subprocess|\bcall\b|\brun\b|check_|\bqx\b|`|shell|getoutput|\bcmd\b|pty|invoke|\bsh\b"
-    r"|Process|getline|\||import|require|\bopen\b|!",
+    r"|Process|Command|%x|getline|\||import|require|\bopen\b|!",
     re.IGNORECASE,
 )
 _OWN = re.compile(r"(?:import|from)\s+runner\b")
 _PERL_QX = re.compile(r"(?:\bqx|\bqq?|\bqw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
-_BANG = re.compile(r"(?:^|:)!\s*([^\n]+)")
+_BANG = re.compile(r"(?:^|[:+\\])!(?!=)\s*([^\n]+)|^\s*\.?(?:shell|system|exec)[ \t]+([^\n]+)", re.MULTILINE)
+"""How editors, debuggers and clients of databases are told to run something."""
 _HANDED = re.compile(
     r"(?:system|popen\d?|exec\w*|spawn\w*|\brun|\bcall|check_\w+|getoutput|Command|shell|script|\|)\s*[\[({]*\s*[a-zA-Z]{0,2}$",
     re.IGNORECASE,
@@ -143,7 +144,7 @@ def commands_in(code: str) -> Iterator[tuple[str, ...]]:
         if decoded := _decoded(text):
             yield (decoded,)
     for one in (*_PERL_QX.finditer(code), *_BANG.finditer(code)):
-        yield (one.group(1),)
+        yield (next(group for group in one.groups() if group is not None),)
     if len(texts) > 1 and _FLAG.search("".join(texts)):
         # pieces that the code puts together
         yield ("".join(texts),)

@@ -14,7 +14,9 @@ FIELD = "\x01"
 _ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
 _PARAMETER = re.compile(r"\$\{([!#]?)([A-Za-z_]\w*|[@*#?$!0-9-])(\[[^\]]*\])?(.*)\}\Z", re.DOTALL)
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}|\{(\w+)\.\.(\w+)\}")
-_INTERPRETERS = names("python pypy perl ruby node php lua awk bun deno Rscript")
+_INTERPRETERS = names(
+    "python pypy perl ruby node php lua awk bun deno Rscript tclsh expect ed ex ftp sftp gdb sqlite3 psql mysql"
+)
 _MOST = 8
 _MOST_WORDS = 64
 

@@ -15,7 +15,7 @@ from runner.policy.characters import names
 
 HOLE = "\0"
 """Stands in a word for what only running the text would tell."""
-SHELLS = names("sh bash dash zsh ksh ash mksh yash rbash fish ksh93 pdksh")
+SHELLS = names("sh bash dash zsh ksh ash mksh yash rbash fish ksh93 pdksh csh tcsh nu xonsh elvish pwsh")
 TRANSPARENT = names("nice nohup timeout env stdbuf command ionice setsid")
 """Wrappers that only ever do to a program what a policy need not know."""
 
@@ -53,7 +53,7 @@ _SUDO = _prefix(
     "--non-interactive --stdin --background",
     assigns=True,
 )
-_RUNNERS: Mapping[str, _Prefix] = {
+_PLAIN: Mapping[str, _Prefix] = {
     "sudo": _SUDO,
     "doas": _prefix("-u -C -a", "-n -s -L"),
     "pkexec": _prefix("--user", "--disable-internal-agent --keep-cwd"),
@@ -90,7 +90,6 @@ _RUNNERS: Mapping[str, _Prefix] = {
     "strace": _prefix("-a -e -o -p -s -S -u -E -I -O -P -b -X", "-c -C -d -f -F -h -i -k -q -r -t -tt -T -v -x -y -ff"),
     "ltrace": _prefix("-a -e -o -p -s -u -n -l -A -D", "-c -C -f -i -r -S -t -T"),
     "valgrind": _prefix(),
-    "gdb": _prefix("-ex -x -iex --command -p", "--args -batch -q -nx --batch"),
     "xargs": _prefix(
         "-a -d -E -I -L -n -P -s --arg-file --delimiter --max-args --max-procs --max-lines --max-chars --replace",
         "-0 -r -t -p -x -i -l -e --null --no-run-if-empty --verbose --exit --open-tty",
@@ -126,19 +125,33 @@ _RUNNERS: Mapping[str, _Prefix] = {
     "proxychains4": _prefix("-f", "-q"),
     "caffeinate": _prefix("-t -w", "-d -i -m -s -u"),
     "arch": _prefix("-e -d", "-x86_64 -arm64 -i386"),
-    "doppler": _prefix(),
     "chronic": _prefix(),
     "ts": _prefix(),
     "retry": _prefix("-t -d --times --delay"),
     "with-contenv": _prefix(),
     "tini": _prefix("-p -e", "-s -v -w -g"),
     "dumb-init": _prefix("-r", "-c -v"),
-    "coverage": _prefix(),
+    **dict.fromkeys(
+        names(
+            "dbus-launch ssh-agent eatmydata torify tsocks aoss sem newgrp pv daemon daemonize trickle wine "
+            "heaptrack fakechroot noglob nocorrect - foreman"
+        ),
+        _prefix(),
+    ),
+    **dict.fromkeys(names("logsave envdir"), _prefix(operands=1)),
+    "cpulimit": _prefix("-l -p -e -P --limit --pid --exe --path", "-z -i -v -b -f"),
+    "dtach": _prefix("-n -c -A -a -p -N"),
+    "schroot": _prefix("-c -u -d -s --chroot --user --directory", "-p"),
+    "choom": _prefix("-n -p --adjust --pid"),
+}
+_RUNNERS = {
+    **_PLAIN,
+    **{f"g{name}": _PLAIN[name] for name in ("env", "nice", "nohup", "timeout", "stdbuf", "time", "xargs")},
 }
 _TEXT_ONLY = re.compile(r"-[eux]*c[eux]*")
 _APPLETS = names("busybox toybox")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
-_LOADER = re.compile(r"ld(-linux[\w.-]*|-musl[\w.-]*|)\.so(\.\d+)?$")
+_LOADER = re.compile(r"qemu-[\w]+$|ld(-linux[\w.-]*|-musl[\w.-]*|)\.so(\.\d+)?$")
 _VERSIONED = re.compile(r"^(python|pypy|perl|ruby|node|php|lua|bash|zsh|ksh)[-\d.]*(?:w|\.exe)?$")
 
 
@@ -249,13 +262,15 @@ def _run(name: str, prefix: _Prefix, argv: Sequence[str]) -> Iterator[Inner]:
 
 def _split_string(argv: Sequence[str]) -> Iterator[Inner]:
     for at, word in enumerate(argv):
+        letters = re.match(r"-[0iv]*S", word)
         text = (
-            word[2:] if word.startswith("-S") else word.partition("=")[2] if word.startswith("--split-string=") else ""
+            word[letters.end() :] if letters else word.partition("=")[2] if word.startswith("--split-string=") else ""
         )
-        if word in ("-S", "--split-string") and at + 1 < len(argv):
+        apart = not text and (letters is not None or word == "--split-string")
+        if apart and at + 1 < len(argv):
             text = argv[at + 1]
         if text:
-            rest = argv[at + (2 if word in ("-S", "--split-string") else 1) :]
+            rest = argv[at + (2 if apart else 1) :]
             yield Inner(kind="shell", text=" ".join(["env", text, *rest]), sure=False)
 
 
