@@ -79,7 +79,7 @@ def test_every_other_figure_is_there_with_its_reference(bench: tuple[str, dict[s
 def test_every_promise_is_named_with_its_limit(bench: tuple[str, dict[str, Any]]):
     text, _ = bench
     promises = [line for line in text.splitlines() if line.startswith("promise: ")]
-    assert len(promises) == 25
+    assert len(promises) == 26
     assert "promise: checkpoints of a tree that had not changed: limit 0, measured 0, holds" in promises
     assert all(": limit " in line for line in promises)
     assert all(line.endswith(("holds", "DOES NOT HOLD", "not measured")) for line in promises)

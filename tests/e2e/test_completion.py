@@ -85,7 +85,7 @@ STORIES = [
     ("runner completion z", ["zsh"]),
     ("runner doctor g", ["git"]),
     ("runner config budget.u", ["budget.usd"]),
-    ("runner _", []),
+    ("runner __", []),
 ]
 
 

@@ -76,8 +76,9 @@ def test_a_disk_that_fills_during_a_run_stops_it_and_room_lets_it_go_on(runner, 
     runner.write("spec.md", SPEC)
     head = {"recording": 1, "model": "openai/gpt-5"}
     fill = f"head -c $(( $(df --output=avail -B1 {runner.state} | tail -1) - {left_kb * 1024} )) /dev/zero > {runner.state}/filler; true"
+    runner.write("fill.sh", fill)  # as text of a call it is refused: an agent does not write to the state directory
     steps = [
-        {"iteration": 1, "step": 1, "tools": [tool("shell", command=fill)]},
+        {"iteration": 1, "step": 1, "tools": [tool("shell", command="sh fill.sh")]},
         *(
             {
                 "iteration": 1,
