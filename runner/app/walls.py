@@ -32,7 +32,8 @@ WEAKER = {
 }
 _QUESTION = "There is no sandbox here: commands of the model would run as this user, with its network and HOME."
 _INSTALL = "install bubblewrap: apt install bubblewrap"
-_FIX = f"{_INSTALL}; or run as an ordinary user; or accept that nothing holds them: --sandbox none"
+_FIX = f"{_INSTALL}; or run as an ordinary user"
+_ACCEPT = "or accept that nothing holds them: --sandbox none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,8 @@ def choose(
             return Choice(name=RECORDED, backend=backend)
         if accepted or (ask is not None and ask(f"{_QUESTION} ({backend.missing})")):
             return Choice(name=walls.NONE, backend=backend, accepted="terminal")
-    raise ConfigError(f"nothing here can hold the model's commands: {backend.missing}", hint=_FIX)
+    fix = _FIX if rules.required else f"{_FIX}; {_ACCEPT}"
+    raise ConfigError(f"nothing here can hold the model's commands: {backend.missing}", hint=fix)
 
 
 @contextmanager

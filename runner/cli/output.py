@@ -12,7 +12,9 @@ from runner.secrets import mask_patterns
 
 # a carriage return, a bell, the begin of an escape sequence: orders to a terminal, and colours are no exception here
 _ORDERS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | dict.fromkeys(
-    range(127, 160), 0xFFFD
+    # and what lets a text be read in another order than it stands
+    (*range(127, 160), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
+    0xFFFD,
 )
 _OUR_COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 

@@ -173,6 +173,17 @@ def test_a_policy_that_requires_a_sandbox_is_not_talked_out_of_it(runner, tmp_pa
 
 
 @ROOT_ONLY
+@pytest.mark.parametrize(("policy", "offered"), [("default", True), ("overnight", False)])
+def test_going_without_is_offered_only_where_the_policy_lets_it(runner, bare, policy, offered):
+    runner.env["OPENAI_API_KEY"] = "sk-test-0123456789abcdef"
+    runner.write("spec.md", "# Work\n\nDo it.\n")
+    done = runner("loop", "spec.md", "--model", "openai/gpt-5", "--policy", policy)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "bubblewrap" in done.stderr
+    assert ("--sandbox none" in done.stderr) == offered
+
+
+@ROOT_ONLY
 @pytest.mark.parametrize(("keys", "code"), [("n\r", 2), ("\r", 2), ("\x04", 2), ("y\r", 0)])
 def test_somebody_at_the_terminal_is_asked_once_a_run(runner, bare, keys, code):
     runner.write("spec.md", "# Work\n\nDo it.\n")
