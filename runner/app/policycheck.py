@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.app import rules
 from runner.app.policytest import tried
 from runner.app.sarif import Finding
+from runner.config.policies import shipped
 from runner.errors import ConfigError
 from runner.policy.book import Rule, Rulebook
 from runner.policy.document import parse
@@ -75,7 +76,8 @@ def _book(file: Path | None, wanted: Wanted) -> Rulebook:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"this policy cannot be read: {error.strerror}", path=file, hint="check its path") from None
+        hint = f"the one that comes with runner: --policy {file}" if str(file) in shipped() else "check its path"
+        raise ConfigError(f"this policy cannot be read: {error.strerror}", path=file, hint=hint) from None
     text = data.decode("utf-8", "replace")
     scope, name = parse(text, str(file), "user").scope, str(file.absolute())
     if scope == "project":

@@ -86,6 +86,12 @@ def test_a_file_of_the_organisation_is_checked_among_its_others_or_as_the_top_it
     assert "1 passed" in tested.stdout
 
 
+def test_a_shipped_name_in_place_of_a_file_is_told_how_to_say_it(runner: Runner) -> None:
+    done = runner("policy", "check", "overnight")
+    assert done.returncode == 1
+    assert "--policy overnight" in done.stdout
+
+
 def test_check_names_every_fault_with_its_place_and_exits_1(runner: Runner, mine: Path) -> None:
     mine.write_text(MINE.replace("any_flag", "any_flags").replace("tool: shell\n", "tool: shel\n"))
     done = runner("policy", "check", str(mine))
