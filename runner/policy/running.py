@@ -30,7 +30,7 @@ _BUILTINS = names(
 )
 _SETS = re.compile(r"[-+][eux]+|[-+]([eux]*)o|errexit|nounset|xtrace|pipefail")
 _SSH_VALUED = names("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -B")
-_MODULE = re.compile(r"^-[A-Za-z]*m$")
+_MODULE = re.compile(r"-[A-Za-ln-z]*m(.*)", re.DOTALL)
 
 
 def runs(name: str, argv: Sequence[str]) -> Iterator[Found]:
@@ -43,8 +43,8 @@ def runs(name: str, argv: Sequence[str]) -> Iterator[Found]:
     if name in ("awk", "gawk", "mawk", "nawk"):
         yield "code", scripts.operands(argv)[:1], True
     for at, word in enumerate(argv):
-        if name in ("python", "pypy") and _MODULE.match(word) and at + 1 < len(argv):
-            yield "also", argv[at + 1 :], True
+        if name in ("python", "pypy") and at and (found := _MODULE.fullmatch(word)):
+            yield "also", (*filter(None, found.groups()), *argv[at + 1 :]), True
             return
 
 

@@ -19,7 +19,7 @@ _CALLS = re.compile(
 )
 _OWN = re.compile(r"(?:import|from)\s+runner\b")
 _PERL_QX = re.compile(r"(?:\bqx|\bqq?|\bqw|%x)\s*[{(\[/|!](.*?)[})\]/|!]", re.DOTALL)
-_BANG = re.compile(r"(?:^|[:+\\])!(?!=)\s*([^\n]+)|^\s*\.?(?:shell|system|exec)[ \t]+([^\n]+)", re.MULTILINE)
+_BANG = re.compile(r"(?:^|[:+\\])!(?!=)\s*([^\n]+)|^\s*\.?(?:shell|system|exec|spawn)[ \t]+([^\n]+)", re.MULTILINE)
 """How editors, debuggers and clients of databases are told to run something."""
 _HANDED = re.compile(
     r"(?:system|popen\d?|exec\w*|spawn\w*|\brun|\bcall|check_\w+|getoutput|Command|shell|script|\|)\s*[\[({]*\s*[a-zA-Z]{0,2}$",

@@ -10,10 +10,11 @@ from runner.policy.shell import RESERVED
 from runner.policy.values import HOLE
 
 _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([^\s;&|<>()'\"]+))")
-_PATTERNS = re.compile(r"(\bcase\b[^\n;]*\bin\b|;;&?|;&)\s*\(?[^()\n;&`$]*\)")
+_PATTERNS = re.compile(r"(\bcase\b[^\n;]{0,100}\bin\b|;;&?|;&)\s{0,20}\(?[^()\n;&`$]{0,100}\)")
 """What `case` compares with, `|` and all."""
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[@*#?$!0-9-]|\{[^{}`(]*\})")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*(\[[^\]]*\])?\+?=")
+_DESCRIPTOR = re.compile(r"[0-9]+|\{\w+\}", re.ASCII)
 _ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _DOUBLE = re.compile(r"\$?\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _SINGLE = re.compile(r"'([^']*)'?")
@@ -23,6 +24,9 @@ def commands(text: str, written: list[str]) -> Iterator[tuple[str, ...]]:
     """Word lists that may be commands, bodies of here-documents left out; `written` gets what output goes to."""
     for words in _Splitter(_PATTERNS.sub(r"\1\n", _without_bodies(text)), written).split():
         kept = list(words)
+        if "{" in kept[1:]:
+            # of `coproc NAME {` and `function NAME {`
+            kept = kept[kept.index("{") + 1 :]
         while kept and (kept[0] in RESERVED or _ASSIGNED.match(kept[0])):
             kept.pop(0)
         if argv := values.split(one for word in kept for one in values.braces(word)):
@@ -125,7 +129,7 @@ class _Splitter:
 
     def _redirect(self) -> None:
         found = None if self._text.startswith("<<<", self._at) else _HEREDOC.match(self._text, self._at)
-        if self._word is not None and "".join(self._word).isdigit():
+        if self._word is not None and _DESCRIPTOR.fullmatch("".join(self._word)):
             self._word = None
         self._end_word()
         if found is not None:

@@ -55,7 +55,12 @@ def search(texts: Iterable[str], argvs: Iterable[tuple[str, ...]], stdin: str = 
     queue.extend(_Item("argv", argv, "", 0, (), stdin) for argv in argvs)
     looked: set[tuple[str, tuple[str, ...], str, str]] = set()
     words = 0
-    while queue:
+    renamed = False
+    while queue or not renamed:
+        if not queue:
+            renamed = True
+            queue.extend(_Item("argv", argv, "", 1) for argv in _renamed(seen))
+            continue
         item = queue.popleft()
         key = (item.kind, item.argv, item.text, item.stdin)
         if key in looked:
@@ -67,6 +72,24 @@ def search(texts: Iterable[str], argvs: Iterable[tuple[str, ...]], stdin: str = 
             continue
         queue.extend(_within(item, seen, home))
     return seen
+
+
+def _renamed(seen: Seen) -> list[tuple[str, ...]]:
+    """Programs under a name that the text itself gave them: a copy, a link, an alias, a hashed path."""
+    meant: dict[str, tuple[str, ...]] = {}
+    for argv in seen.programs:
+        told = [word for word in argv[1:] if not word.startswith("-")]
+        name = wrappers.base(argv[0])
+        if name in ("cp", "ln", "install", "mv", "hash") and len(told) > 1:
+            source, target = (told[0], told[1]) if name == "hash" else (told[-2], told[-1])
+            meant.setdefault(wrappers.base(target), (source,))
+        elif name == "alias":
+            meant.update((word.partition("=")[0], tuple(word.partition("=")[2].split())) for word in told)
+    return [
+        (*meant[named], *argv[1:])
+        for argv in seen.programs
+        if meant.get(named := wrappers.base(argv[0])) and argv[0] != meant[named][0]
+    ]
 
 
 def _within(item: _Item, seen: Seen, home: str) -> Iterator[_Item]:
@@ -132,5 +155,6 @@ def _piped(argv: tuple[str, ...], text: str, deeper: int, via: tuple[str, ...]) 
     """What xargs makes of words it is piped."""
     words = tuple(text.split())
     yield _Item("argv", (*argv, *words), "", deeper, via)
+    yield _Item("argv", (*argv, text.strip("\n")), "", deeper, via)
     for word in dict.fromkeys((*text.splitlines()[:_PIPED], *words[:_PIPED])):
         yield _Item("argv", tuple(part.replace("{}", word) for part in argv), "", deeper, via)

@@ -23,6 +23,7 @@ _DEEPEST = 24
 _COMBINATIONS = 16
 _MOST_VALUES = 8
 _MOST = 4_000
+_LONGEST = 10_000
 _LOOPS = frozenset(("for_statement", "select_statement"))
 _FLOWS = frozenset(("pipeline", "redirected_statement"))
 
@@ -51,6 +52,9 @@ def read(text: str, home: str) -> Found:
         )
     walk = _Walk(text, home)
     walk.run()
+    if "\\`" in text:
+        # backticks in backticks
+        walk.found.texts.append(text.replace("\\`", "`"))
     written: list[str] = []
     walk.found.commands.extend((argv, "") for argv in splitting.commands(text, written))
     known = {target for operator, target in walk.found.redirects if operator != "<"}
@@ -141,6 +145,8 @@ class _Walk:
 
     def _know(self, name: str, value: str) -> None:
         known = self._variables.setdefault(name, [])
+        # values made of values double, line by line
+        value = HOLE if len(value) > _LONGEST else value
         if value not in known and len(known) < _MOST_VALUES:
             known.append(value)
 

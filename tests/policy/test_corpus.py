@@ -100,3 +100,18 @@ def test_a_rule_for_a_program_is_enough_where_the_text_only_changes_into_a_direc
     assert judge.shell("cd .. && pytest -q") is Ruling.ASK
     assert judge.shell("cd src && ls") is Ruling.ASK
     assert judge.shell("cd src") is Ruling.ASK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "; ".join(f"a{n}=$a{n - 1}$a{n - 1}" for n in range(60)) + "; $a59",
+        "; ".join(f"cd a{n}" for n in range(500)) + "; cat $x",
+        "ls " + "*a" * 2_000 + " | " + "?*" * 500,
+        "case in " * 1_200,
+    ],
+)
+def test_text_that_is_made_to_grow_is_decided_in_time(judge: Judge, text: str) -> None:
+    began = time.process_time()
+    assert judge.shell(text) is not Ruling.ALLOW
+    assert time.process_time() - began < 2
